@@ -1,0 +1,7 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The RMM image for Arm FVP Base RevC.
+
+#![no_std]
+#![no_main]
