@@ -1,7 +1,54 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What the monitor asks of a machine.
+//! What the monitor asks of a machine: traits and plain types.
+//!
+//! One value that implements [`Hal`] stands for one PE: it is made by the image for that PE, never
+//! leaves it, and is passed down by reference. Everything the rules in `rmm` need to know of the
+//! hardware is behind these traits; whatever a trait method does to the machine is undone or visible in
+//! plain data, so the same rules run over `rmm-fake` on a laptop.
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+mod context;
+mod el3;
+mod features;
+mod ns;
+mod realm;
+mod stage2;
+
+pub use context::{El1Registers, GicState, RecContext, TimerState};
+pub use el3::{El3, El3Error};
+pub use features::{CpuFeatures, ID_REGISTERS};
+pub use ns::NsMemory;
+pub use realm::{ExceptionEntry, Exit, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome};
+pub use rmm_granule::{AccessFault, GranuleWindow};
+pub use stage2::{MustInvalidate, Stage2, Stage2Root};
+
+/// One PE of a machine.
+pub trait Hal {
+    /// How granules are shown.
+    type Window: GranuleWindow;
+    /// How Non-secure memory is copied.
+    type Ns: NsMemory;
+    /// How stage 2 entries are published and invalidated.
+    type Stage2: Stage2;
+    /// How a Realm runs.
+    type Realm: RealmCpu;
+    /// How EL3 is asked.
+    type El3: El3;
+
+    /// Returns this PE's granule windows.
+    fn window(&self) -> &Self::Window;
+    /// Returns access to Non-secure memory.
+    fn ns(&self) -> &Self::Ns;
+    /// Returns the stage 2 maintenance of this PE.
+    fn stage2(&self) -> &Self::Stage2;
+    /// Returns the Realm side of this PE.
+    fn realm(&self) -> &Self::Realm;
+    /// Returns the way to EL3.
+    fn el3(&self) -> &Self::El3;
+    /// Returns what the PEs of this machine can do; the same on every PE.
+    fn features(&self) -> &CpuFeatures;
+}

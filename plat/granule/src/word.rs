@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The bits of a granule word.
+//!
+//! ```text
+//!  15    14..11   10..0
+//! lock   state    count
+//! ```
+//!
+//! The lock is taken with acquire and released with release semantics, so whoever sees the lock free
+//! sees the contents as the previous owner left them. The count may be lowered without the lock (a
+//! REC that stops running), hence every update is a read-modify-write.
+
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use crate::state::StateCode;
+
+const LOCK: u16 = 1 << 15;
+const STATE_SHIFT: u32 = 11;
+const STATE_MASK: u16 = 0xF << STATE_SHIFT;
+const COUNT_MASK: u16 = (1 << STATE_SHIFT) - 1;
+
+/// The largest number of references a granule can hold.
+pub const MAX_COUNT: u16 = COUNT_MASK;
+
+/// The lock, state and reference count of one granule.
+///
+/// A word of zero is an unlocked granule in state [`StateCode::Undelegated`].
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct GranuleWord(AtomicU16);
+
+impl GranuleWord {
+    /// Returns the word of an unlocked, undelegated granule.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU16::new(0))
+    }
+
+    /// Spins until this PE holds the lock.
+    pub(crate) fn lock(&self) {
+        loop {
+            let seen = self.0.load(Ordering::Relaxed);
+            if seen & LOCK == 0
+                && self
+                    .0
+                    .compare_exchange_weak(seen, seen | LOCK, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+            spin_loop();
+        }
+    }
+
+    /// Gives the lock back. The caller holds it.
+    pub(crate) fn unlock(&self) {
+        self.0.fetch_and(!LOCK, Ordering::Release);
+    }
+
+    /// Returns the state code. Stable only while the caller holds the lock.
+    pub(crate) fn state(&self) -> StateCode {
+        let code = (self.0.load(Ordering::Relaxed) & STATE_MASK) >> STATE_SHIFT;
+        StateCode::from_bits(code)
+    }
+
+    /// Replaces the state code. The caller holds the lock.
+    pub(crate) fn set_state(&self, code: StateCode) {
+        self.update(|word| (word & !STATE_MASK) | (code.bits() << STATE_SHIFT), Ordering::Relaxed);
+    }
+
+    /// Returns the reference count, with what was written before it was last lowered.
+    pub(crate) fn count(&self) -> u16 {
+        self.0.load(Ordering::Acquire) & COUNT_MASK
+    }
+
+    /// Adds `references` to the count.
+    pub(crate) fn raise(&self, references: u16) {
+        let count = self.0.load(Ordering::Relaxed) & COUNT_MASK;
+        assert!(references <= MAX_COUNT - count, "a granule's reference count overflows");
+        self.0.fetch_add(references, Ordering::Relaxed);
+    }
+
+    /// Takes `references` from the count, publishing every earlier write.
+    pub(crate) fn lower(&self, references: u16) {
+        let count = self.0.load(Ordering::Relaxed) & COUNT_MASK;
+        assert!(references <= count, "a granule's reference count goes below zero");
+        self.0.fetch_sub(references, Ordering::Release);
+    }
+
+    fn update(&self, change: impl Fn(u16) -> u16, order: Ordering) {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        while let Err(now) =
+            self.0.compare_exchange_weak(seen, change(seen), order, Ordering::Relaxed)
+        {
+            seen = now;
+        }
+    }
+}
