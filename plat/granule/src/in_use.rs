@@ -28,7 +28,11 @@ pub struct InUse<'t, S: Pinned> {
 impl<'t, S: Pinned> InUse<'t, S> {
     /// The caller raised the count from zero to one under the lock, which this call gives back.
     pub(crate) fn new(word: &'t GranuleWord, granule: GranuleAddr) -> Self {
-        Self { word, granule, _state: PhantomData }
+        Self {
+            word,
+            granule,
+            _state: PhantomData,
+        }
     }
 
     /// Returns the address of the granule.
@@ -38,10 +42,7 @@ impl<'t, S: Pinned> InUse<'t, S> {
     }
 
     /// Shows the header.
-    pub fn map_header<'g, W: GranuleWindow>(
-        &'g self,
-        window: &'g W,
-    ) -> Mapped<'g, S::Header, W> {
+    pub fn map_header<'g, W: GranuleWindow>(&'g self, window: &'g W) -> Mapped<'g, S::Header, W> {
         const { assert!(contents_fit::<S>()) }
         // SAFETY: the header starts the granule and accepts any bytes; what is shared in it is atomic.
         unsafe { Mapped::new(window, self.granule, 0) }
@@ -67,6 +68,9 @@ impl<S: Pinned> Drop for InUse<'_, S> {
 
 impl<S: Pinned> fmt::Debug for InUse<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InUse").field(&S::CODE).field(&self.granule).finish()
+        f.debug_tuple("InUse")
+            .field(&S::CODE)
+            .field(&self.granule)
+            .finish()
     }
 }

@@ -33,4 +33,3 @@ pub use state::{Contained, Delegated, Foreign, Page, Pinned, State, StateCode, U
 pub use table::{Bank, GranuleTable};
 pub use window::{AccessFault, GranuleWindow};
 pub use word::{GranuleWord, MAX_COUNT};
-

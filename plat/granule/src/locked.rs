@@ -35,8 +35,16 @@ impl<'t, S: State> Locked<'t, S> {
         granule: GranuleAddr,
     ) -> Result<Self, Unavailable> {
         word.lock();
-        let locked = Self { word, granule, _state: PhantomData };
-        if word.state() == S::CODE { Ok(locked) } else { Err(Unavailable) }
+        let locked = Self {
+            word,
+            granule,
+            _state: PhantomData,
+        };
+        if word.state() == S::CODE {
+            Ok(locked)
+        } else {
+            Err(Unavailable)
+        }
     }
 
     /// Returns the address of the granule.
@@ -62,10 +70,7 @@ impl<'t, S: State> Locked<'t, S> {
     }
 
     /// Shows the header, which others may use at the same time through its atomics.
-    pub fn map_header<'g, W: GranuleWindow>(
-        &'g self,
-        window: &'g W,
-    ) -> Mapped<'g, S::Header, W> {
+    pub fn map_header<'g, W: GranuleWindow>(&'g self, window: &'g W) -> Mapped<'g, S::Header, W> {
         const { assert!(header_fits::<S>()) }
         // SAFETY: the header starts the granule (checked above), accepts any bytes (`FromBytes`), and
         // the `State` contract makes everything in it that is shared atomic (`Sync`).
@@ -73,9 +78,16 @@ impl<'t, S: State> Locked<'t, S> {
     }
 
     fn retag<N: State>(self) -> Locked<'t, N> {
-        assert!(self.word.count() == 0, "a granule changes state while references are held on it");
+        assert!(
+            self.word.count() == 0,
+            "a granule changes state while references are held on it"
+        );
         self.word.set_state(N::CODE);
-        let next = Locked { word: self.word, granule: self.granule, _state: PhantomData };
+        let next = Locked {
+            word: self.word,
+            granule: self.granule,
+            _state: PhantomData,
+        };
         forget(self);
         next
     }
@@ -192,10 +204,16 @@ impl<'t, S: State> Locked<'t, S> {
     /// Ends the granule's use: wipes it and makes it [`Delegated`]. Panics while references are held.
     pub fn wipe<W: GranuleWindow>(self, window: &W) -> Locked<'t, Delegated> {
         assert!(
-            !matches!(S::CODE, crate::StateCode::Undelegated | crate::StateCode::Excluded),
+            !matches!(
+                S::CODE,
+                crate::StateCode::Undelegated | crate::StateCode::Excluded
+            ),
             "only the monitor's granules can be wiped"
         );
-        assert!(self.word.count() == 0, "a granule is wiped while references are held on it");
+        assert!(
+            self.word.count() == 0,
+            "a granule is wiped while references are held on it"
+        );
         // SAFETY: the lock is held, its owner borrows no view (`self` is taken whole), nobody pinned it
         // (the count is zero), and translations to it were invalidated by the command that drops it.
         unsafe { window.zero(self.granule) }.expect("memory that was in use answers no more");
@@ -211,7 +229,10 @@ impl<S: State> Drop for Locked<'_, S> {
 
 impl<S: State> fmt::Debug for Locked<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Locked").field(&S::CODE).field(&self.granule).finish()
+        f.debug_tuple("Locked")
+            .field(&S::CODE)
+            .field(&self.granule)
+            .finish()
     }
 }
 

@@ -20,7 +20,10 @@ pub(crate) struct View<'w, W: GranuleWindow> {
 
 impl<'w, W: GranuleWindow> View<'w, W> {
     pub(crate) fn new(window: &'w W, granule: GranuleAddr) -> Self {
-        Self { window, base: window.map(granule) }
+        Self {
+            window,
+            base: window.map(granule),
+        }
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -53,7 +56,11 @@ impl<'g, T, W: GranuleWindow> Mapped<'g, T, W> {
         let view = View::new(window, granule);
         // SAFETY: the caller promises that `offset` lies inside the 4 KiB behind `base`.
         let at = unsafe { view.base().byte_add(offset) }.cast();
-        Self { view, at, _guard: PhantomData }
+        Self {
+            view,
+            at,
+            _guard: PhantomData,
+        }
     }
 }
 
@@ -86,7 +93,10 @@ impl<'g, T, W: GranuleWindow> MappedMut<'g, T, W> {
     pub(crate) unsafe fn new(window: &'g W, granule: GranuleAddr, offset: usize) -> Self {
         // SAFETY: the caller's promise is stronger than what `Mapped::new` asks.
         let inner = unsafe { Mapped::new(window, granule, offset) };
-        Self { inner, _guard: PhantomData }
+        Self {
+            inner,
+            _guard: PhantomData,
+        }
     }
 }
 

@@ -47,7 +47,9 @@ impl<'m> GranuleTable<'m> {
     /// has them. Called at boot, before the Host runs.
     pub fn exclude(&self, first: GranuleAddr, granules: u64) {
         for n in 0..granules {
-            let Some(granule) = first.checked_next(n) else { return };
+            let Some(granule) = first.checked_next(n) else {
+                return;
+            };
             if let Some(word) = self.word(granule.phys()) {
                 word.lock();
                 word.set_state(StateCode::Excluded);
@@ -59,7 +61,8 @@ impl<'m> GranuleTable<'m> {
     /// Says whether `at` lies in memory that may be delegated.
     #[must_use]
     pub fn is_delegable(&self, at: PhysAddr) -> bool {
-        self.word(at).is_some_and(|word| word.state() != StateCode::Excluded)
+        self.word(at)
+            .is_some_and(|word| word.state() != StateCode::Excluded)
     }
 
     /// Locks the granule at `at`, which must be in state `S`.
@@ -104,7 +107,8 @@ impl<'m> GranuleTable<'m> {
         inner: GranuleAddr,
     ) -> Locked<'m, S> {
         assert!(outer.addr() != inner, "a granule names itself");
-        self.lock(inner.phys()).expect("a granule names another that is not in the named state")
+        self.lock(inner.phys())
+            .expect("a granule names another that is not in the named state")
     }
 
     /// Returns the state code of the granule at `at` at some moment, for invariant checks in tests.

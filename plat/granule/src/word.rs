@@ -68,7 +68,10 @@ impl GranuleWord {
 
     /// Replaces the state code. The caller holds the lock.
     pub(crate) fn set_state(&self, code: StateCode) {
-        self.update(|word| (word & !STATE_MASK) | (code.bits() << STATE_SHIFT), Ordering::Relaxed);
+        self.update(
+            |word| (word & !STATE_MASK) | (code.bits() << STATE_SHIFT),
+            Ordering::Relaxed,
+        );
     }
 
     /// Returns the reference count, with what was written before it was last lowered.
@@ -79,21 +82,28 @@ impl GranuleWord {
     /// Adds `references` to the count.
     pub(crate) fn raise(&self, references: u16) {
         let count = self.0.load(Ordering::Relaxed) & COUNT_MASK;
-        assert!(references <= MAX_COUNT - count, "a granule's reference count overflows");
+        assert!(
+            references <= MAX_COUNT - count,
+            "a granule's reference count overflows"
+        );
         self.0.fetch_add(references, Ordering::Relaxed);
     }
 
     /// Takes `references` from the count, publishing every earlier write.
     pub(crate) fn lower(&self, references: u16) {
         let count = self.0.load(Ordering::Relaxed) & COUNT_MASK;
-        assert!(references <= count, "a granule's reference count goes below zero");
+        assert!(
+            references <= count,
+            "a granule's reference count goes below zero"
+        );
         self.0.fetch_sub(references, Ordering::Release);
     }
 
     fn update(&self, change: impl Fn(u16) -> u16, order: Ordering) {
         let mut seen = self.0.load(Ordering::Relaxed);
         while let Err(now) =
-            self.0.compare_exchange_weak(seen, change(seen), order, Ordering::Relaxed)
+            self.0
+                .compare_exchange_weak(seen, change(seen), order, Ordering::Relaxed)
         {
             seen = now;
         }

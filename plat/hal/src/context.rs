@@ -39,7 +39,6 @@ macro_rules! el1_registers {
             (par_el1, PAR_EL1),
             (mdscr_el1, MDSCR_EL1),
             (mdccint_el1, MDCCINT_EL1),
-            (disr_el1, DISR_EL1),
         }
     };
 }
@@ -52,6 +51,8 @@ macro_rules! el1_struct {
         #[allow(missing_docs, reason = "each field is the register of its name")]
         pub struct El1Registers {
             $(pub $field: u64,)*
+            pub vdisr_el2: u64,
+            pub vsesr_el2: u64,
             pub scxtnum_el0: u64,
             pub scxtnum_el1: u64,
             /// APIA, APIB, APDA, APDB, APGA: low and high half each.
@@ -107,8 +108,63 @@ impl TimerState {
     }
 }
 
+/// The self-hosted debug registers.
+#[derive(Clone, Debug, Default, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DebugState {
+    /// `DBGBVR<n>_EL1`.
+    pub bvr: [u64; 16],
+    /// `DBGBCR<n>_EL1`.
+    pub bcr: [u64; 16],
+    /// `DBGWVR<n>_EL1`.
+    pub wvr: [u64; 16],
+    /// `DBGWCR<n>_EL1`.
+    pub wcr: [u64; 16],
+    /// `OSLSR_EL1.OSLK`: 1 while the OS lock is held.
+    pub os_lock: u64,
+    /// `OSDLR_EL1`.
+    pub os_double_lock: u64,
+}
+
+impl DebugState {
+    /// Says whether a breakpoint or watchpoint is enabled (bit 0 of its control register).
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.bcr
+            .iter()
+            .chain(&self.wcr)
+            .any(|control| control & 1 != 0)
+    }
+}
+
+/// The performance monitor.
+#[derive(Clone, Debug, Default, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PmuState {
+    /// `PMCR_EL0`.
+    pub pmcr: u64,
+    /// `PMCNTENSET_EL0`.
+    pub enabled: u64,
+    /// `PMINTENSET_EL1`.
+    pub interrupts: u64,
+    /// `PMOVSSET_EL0`.
+    pub overflow: u64,
+    /// `PMSELR_EL0`.
+    pub selector: u64,
+    /// `PMUSERENR_EL0`.
+    pub user: u64,
+    /// `PMCCNTR_EL0`.
+    pub cycles: u64,
+    /// `PMCCFILTR_EL0`.
+    pub cycle_filter: u64,
+    /// `PMEVCNTR<n>_EL0`.
+    pub counters: [u64; 31],
+    /// `PMEVTYPER<n>_EL0`.
+    pub types: [u64; 31],
+}
+
 /// Everything of a REC that moves between memory and the PE.
-#[derive(Clone, Debug, FromBytes, KnownLayout)]
+#[derive(Clone, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RecContext {
     /// X0 to X30.
@@ -123,12 +179,14 @@ pub struct RecContext {
     pub gic: GicState,
     /// Timers.
     pub timers: TimerState,
-    /// Not zero once the REC used SIMD; its registers are then in `simd`.
-    pub simd_used: u64,
+    /// Debug registers.
+    pub debug: DebugState,
+    /// Performance monitor, when the Realm has one.
+    pub pmu: PmuState,
     /// FPSR and FPCR.
     pub fp_control: [u64; 2],
-    /// V0 to V31, little-endian. With SVE the machine keeps Z, P and FFR in auxiliary granules.
+    /// V0 to V31, low half first; with SVE the auxiliary granules hold Z, P and FFR instead.
     pub simd: [[u64; 2]; 32],
-    /// What a machine keeps for itself: PMU counters, debug registers, other switched state.
-    pub private: [u64; 160],
+    /// `ZCR_EL1`.
+    pub zcr_el1: u64,
 }

@@ -43,6 +43,9 @@ pub struct CpuFeatures {
     pub wfxt: bool,
     /// RAS with virtual SError syndromes.
     pub ras: bool,
+    /// Realms may use the memory copy instructions: `FEAT_MOPS`, and the machine sets
+    /// `HCRX_EL2.MSCEn` for them.
+    pub mops: bool,
     /// The SHA-2 instructions for SHA-256 are there.
     pub sha256: bool,
     /// The SHA-2 instructions for SHA-512 are there.

@@ -18,7 +18,7 @@ mod ns;
 mod realm;
 mod stage2;
 
-pub use context::{El1Registers, GicState, RecContext, TimerState};
+pub use context::{DebugState, El1Registers, GicState, PmuState, RecContext, TimerState};
 pub use el3::{El3, El3Error};
 pub use features::{CpuFeatures, ID_REGISTERS};
 pub use ns::NsMemory;

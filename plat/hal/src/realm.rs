@@ -111,6 +111,10 @@ pub trait RealmCpu {
     /// Makes a virtual SError pending for the loaded REC with this `VSESR_EL2`.
     fn pend_serror(&self, vsesr: u64);
 
+    /// Says whether a virtual SError made pending since the load has not been taken (`HCR_EL2.VSE`).
+    /// `save` takes it back.
+    fn is_serror_pending(&self) -> bool;
+
     /// Gives the loaded REC its SIMD registers, after an access trapped.
     fn enable_simd(&self, context: &mut RecContext, controls: &RunControls);
 
