@@ -10,9 +10,6 @@ use core::fmt;
 
 use crate::level::RttLevel;
 
-/// x0 of a call whose function identifier nobody implements (SMCCC `NOT_SUPPORTED`, -1).
-pub const SMCCC_NOT_SUPPORTED: u64 = u64::MAX;
-
 /// x0 of a command that succeeded.
 pub const RMI_SUCCESS: u64 = 0;
 
@@ -133,7 +130,7 @@ impl RmiReturn {
 
     /// Reads x0, or returns nothing if no RMI 1.0 command can have left `x0` there.
     ///
-    /// [`SMCCC_NOT_SUPPORTED`] is such a value, and so is a walk that ended at level 4.
+    /// [`SMCCC_NOT_SUPPORTED`](crate::smccc::SMCCC_NOT_SUPPORTED) is such a value, and so is a walk that ended at level 4.
     #[must_use]
     pub fn unpack(x0: u64) -> Option<Self> {
         let [code, index, 0, 0, 0, 0, 0, 0] = x0.to_le_bytes() else {
@@ -241,6 +238,7 @@ mod tests {
     use std::format;
 
     use super::*;
+    use crate::smccc::SMCCC_NOT_SUPPORTED;
 
     #[test]
     fn error_packs_as_section_2_says() {

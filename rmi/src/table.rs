@@ -7,26 +7,16 @@
 //! call with its arguments. The arguments are register values and nothing has been checked about
 //! them. Inputs are in x1 and up, outputs too, with the status in x0.
 
+use crate::smccc::fid_of;
+
 /// The number of registers that carry a call and its reply: x0 to x7.
 pub const REGISTERS: usize = 8;
-
-/// The hint of SMCCC 1.3 that the caller has no live SVE state. It is not part of the identifier.
-pub const FID_SVE_HINT: u64 = 1 << 16;
 
 /// The first function identifier that EL3 forwards to the monitor on behalf of the Host.
 pub const FID_RMI_FIRST: u64 = 0xC400_0150;
 
 /// The last function identifier that EL3 forwards to the monitor on behalf of the Host.
 pub const FID_RMI_LAST: u64 = 0xC400_018F;
-
-/// The register bits that hold a function identifier (SMCCC: w0).
-const FID_BITS: u64 = 0xFFFF_FFFF;
-
-/// Returns the function identifier in `x0`: the low word without the SVE hint.
-#[must_use]
-pub const fn fid_of(x0: u64) -> u64 {
-    x0 & FID_BITS & !FID_SVE_HINT
-}
 
 /// When a call of a command is worth a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
