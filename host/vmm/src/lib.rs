@@ -13,5 +13,10 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod bundle;
+pub mod gic;
+pub mod machine;
+pub mod uart;
