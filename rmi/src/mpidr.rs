@@ -40,14 +40,15 @@ const INDEX: [Field; 4] = [
 /// `MPIDR_EL1` bit 31, which always reads as one.
 const MPIDR_EL1_RES1: u64 = 1 << 31;
 
-/// Rewrites a word from one set of fields to another, or nothing if other bits are set.
-fn rewrite(word: u64, from: [Field; 4], to: [Field; 4]) -> Option<u64> {
-    let known = from.iter().fold(0, |mask, field| mask | field.mask());
-    if word & !known != 0 {
-        return None;
-    }
+/// Returns whether a word has no bits outside these fields.
+fn is_within(word: u64, fields: [Field; 4]) -> bool {
+    fields.iter().fold(word, |rest, field| rest & !field.mask()) == 0
+}
+
+/// Rewrites a word from one set of fields to another.
+fn rewrite(word: u64, from: [Field; 4], to: [Field; 4]) -> u64 {
     let pairs = from.iter().zip(to);
-    Some(pairs.fold(0, |result, (from, to)| to.set(result, from.get(word))))
+    pairs.fold(0, |result, (from, to)| to.set(result, from.get(word)))
 }
 
 /// The identity of a REC inside its Realm.
@@ -60,19 +61,27 @@ impl RecMpidr {
     /// Reads an `RmiRecMpidr`, or returns nothing if a bit that should be zero is set.
     #[must_use]
     pub fn new(raw: u64) -> Option<Self> {
-        Self::from_index(rewrite(raw, RMI, INDEX)?)
+        if !is_within(raw, RMI) {
+            return None;
+        }
+        Self::from_index(rewrite(raw, RMI, INDEX))
     }
 
     /// Reads the affinity that PSCI uses, or returns nothing if no REC can have it.
     #[must_use]
     pub fn from_affinity(affinity: u64) -> Option<Self> {
-        Self::from_index(rewrite(affinity, ARCHITECTURE, INDEX)?)
+        if !is_within(affinity, ARCHITECTURE) {
+            return None;
+        }
+        Self::from_index(rewrite(affinity, ARCHITECTURE, INDEX))
     }
 
     /// Names the REC that is created as number `index`, counted from zero, below 2^28.
     #[must_use]
     pub fn from_index(index: u64) -> Option<Self> {
-        rewrite(index, INDEX, INDEX)?;
+        if !is_within(index, INDEX) {
+            return None;
+        }
         let index = u32::try_from(index).ok()?;
         Some(Self { index })
     }
@@ -80,13 +89,13 @@ impl RecMpidr {
     /// Returns the `RmiRecMpidr`.
     #[must_use]
     pub fn raw(self) -> u64 {
-        self.spelled(RMI)
+        rewrite(self.index(), INDEX, RMI)
     }
 
     /// Returns the affinity as PSCI spells it.
     #[must_use]
     pub fn affinity(self) -> u64 {
-        self.spelled(ARCHITECTURE)
+        rewrite(self.index(), INDEX, ARCHITECTURE)
     }
 
     /// Returns what the REC reads from `MPIDR_EL1`.
@@ -99,11 +108,6 @@ impl RecMpidr {
     #[must_use]
     pub fn index(self) -> u64 {
         u64::from(self.index)
-    }
-
-    /// Returns the index in other fields.
-    fn spelled(self, fields: [Field; 4]) -> u64 {
-        rewrite(self.index(), INDEX, fields).expect("an index has no other bits")
     }
 }
 

@@ -25,18 +25,17 @@ const INDEX_SHIFT: u32 = 8;
 
 /// The status of a command, without its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum RmiStatus {
     /// The command took effect.
-    Success = 0,
+    Success,
     /// An input is not one that any state of the system could make acceptable.
-    ErrorInput = 1,
+    ErrorInput,
     /// The state of the Realm forbids the command.
-    ErrorRealm = 2,
+    ErrorRealm,
     /// The state of the REC forbids the command.
-    ErrorRec = 3,
+    ErrorRec,
     /// The walk of the translation tables ended too early, or at an unsuitable entry.
-    ErrorRtt = 4,
+    ErrorRtt,
 }
 
 impl RmiStatus {
@@ -114,70 +113,76 @@ impl fmt::Display for RmiError {
     }
 }
 
-/// The result of a command as its caller reads it: a status and an index that suits it.
+/// The result of a command as its caller reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RmiReturn {
-    status: RmiStatus,
-    index: u8,
-}
+pub struct RmiReturn(Result<(), RmiError>);
 
 impl RmiReturn {
     /// The result of a command that took effect.
-    pub const SUCCESS: Self = Self {
-        status: RmiStatus::Success,
-        index: 0,
-    };
+    pub const SUCCESS: Self = Self(Ok(()));
 
     /// Reads x0, or returns nothing if no RMI 1.0 command can have left `x0` there.
     ///
-    /// [`SMCCC_NOT_SUPPORTED`](crate::smccc::SMCCC_NOT_SUPPORTED) is such a value, and so is a walk that ended at level 4.
+    /// [`SMCCC_NOT_SUPPORTED`](crate::smccc::SMCCC_NOT_SUPPORTED) is such a value, and so is a walk
+    /// that ended at level 4.
     #[must_use]
     pub fn unpack(x0: u64) -> Option<Self> {
         let [code, index, 0, 0, 0, 0, 0, 0] = x0.to_le_bytes() else {
             return None;
         };
-        let status = RmiStatus::new(code)?;
-        let is_index_valid = match status {
-            RmiStatus::Success | RmiStatus::ErrorInput | RmiStatus::ErrorRec => index == 0,
-            RmiStatus::ErrorRealm => true,
-            RmiStatus::ErrorRtt => RttLevel::from_index(index).is_some(),
-        };
-        is_index_valid.then_some(Self { status, index })
+        match (RmiStatus::new(code)?, index) {
+            (RmiStatus::Success, 0) => Some(Self::SUCCESS),
+            (RmiStatus::ErrorInput, 0) => Some(RmiError::Input.into()),
+            (RmiStatus::ErrorRealm, index) => Some(RmiError::Realm(index).into()),
+            (RmiStatus::ErrorRec, 0) => Some(RmiError::Rec.into()),
+            (RmiStatus::ErrorRtt, index) => {
+                let level = RttLevel::from_index(index)?;
+                Some(RmiError::Rtt(level).into())
+            }
+            (RmiStatus::Success | RmiStatus::ErrorInput | RmiStatus::ErrorRec, _) => None,
+        }
     }
 
     /// Returns the value of x0.
     #[must_use]
     pub fn pack(self) -> u64 {
-        u64::from(self.status.code()) | u64::from(self.index) << INDEX_SHIFT
+        u64::from(self.status().code()) | u64::from(self.index()) << INDEX_SHIFT
     }
 
     /// Returns the status.
     #[must_use]
     pub const fn status(self) -> RmiStatus {
-        self.status
+        match self.0 {
+            Ok(()) => RmiStatus::Success,
+            Err(RmiError::Input) => RmiStatus::ErrorInput,
+            Err(RmiError::Realm(_)) => RmiStatus::ErrorRealm,
+            Err(RmiError::Rec) => RmiStatus::ErrorRec,
+            Err(RmiError::Rtt(_)) => RmiStatus::ErrorRtt,
+        }
     }
 
     /// Returns the index, whose meaning depends on the status and the command.
     #[must_use]
     pub const fn index(self) -> u8 {
-        self.index
+        match self.0 {
+            Ok(()) | Err(RmiError::Input | RmiError::Rec) => 0,
+            Err(RmiError::Realm(index)) => index,
+            Err(RmiError::Rtt(level)) => level.to_index(),
+        }
     }
 
     /// Returns whether the command took effect.
     #[must_use]
-    pub fn is_success(self) -> bool {
-        self.status == RmiStatus::Success
+    pub const fn is_success(self) -> bool {
+        self.0.is_ok()
     }
 
     /// Returns the level at which a walk ended, if that is why the command failed.
     #[must_use]
-    pub fn rtt_level(self) -> Option<RttLevel> {
-        match self.status {
-            RmiStatus::ErrorRtt => RttLevel::from_index(self.index),
-            RmiStatus::Success
-            | RmiStatus::ErrorInput
-            | RmiStatus::ErrorRealm
-            | RmiStatus::ErrorRec => None,
+    pub const fn rtt_level(self) -> Option<RttLevel> {
+        match self.0 {
+            Err(RmiError::Rtt(level)) => Some(level),
+            Ok(()) | Err(RmiError::Input | RmiError::Realm(_) | RmiError::Rec) => None,
         }
     }
 
@@ -185,48 +190,30 @@ impl RmiReturn {
     ///
     /// # Errors
     /// The failure, if the command did not take effect.
-    pub fn result(self) -> Result<(), RmiError> {
-        match self.status {
-            RmiStatus::Success => Ok(()),
-            RmiStatus::ErrorInput => Err(RmiError::Input),
-            RmiStatus::ErrorRealm => Err(RmiError::Realm(self.index)),
-            RmiStatus::ErrorRec => Err(RmiError::Rec),
-            RmiStatus::ErrorRtt => {
-                let level = RttLevel::from_index(self.index);
-                Err(RmiError::Rtt(level.expect("checked by every constructor")))
-            }
-        }
+    pub const fn result(self) -> Result<(), RmiError> {
+        self.0
     }
 }
 
 impl From<RmiError> for RmiReturn {
     fn from(error: RmiError) -> Self {
-        let (status, index) = match error {
-            RmiError::Input => (RmiStatus::ErrorInput, 0),
-            RmiError::Realm(index) => (RmiStatus::ErrorRealm, index),
-            RmiError::Rec => (RmiStatus::ErrorRec, 0),
-            RmiError::Rtt(level) => (RmiStatus::ErrorRtt, level.to_index()),
-        };
-        Self { status, index }
+        Self(Err(error))
     }
 }
 
 impl From<Result<(), RmiError>> for RmiReturn {
     fn from(result: Result<(), RmiError>) -> Self {
-        match result {
-            Ok(()) => Self::SUCCESS,
-            Err(error) => error.into(),
-        }
+        Self(result)
     }
 }
 
 impl fmt::Display for RmiReturn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.status.name())?;
-        match self.status {
-            RmiStatus::Success | RmiStatus::ErrorInput | RmiStatus::ErrorRec => Ok(()),
-            RmiStatus::ErrorRealm => write!(f, "({})", self.index),
-            RmiStatus::ErrorRtt => write!(f, "({})", self.index.cast_signed()),
+        f.write_str(self.status().name())?;
+        match self.0 {
+            Ok(()) | Err(RmiError::Input | RmiError::Rec) => Ok(()),
+            Err(RmiError::Realm(index)) => write!(f, "({index})"),
+            Err(RmiError::Rtt(level)) => write!(f, "({level})"),
         }
     }
 }

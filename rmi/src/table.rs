@@ -59,6 +59,13 @@ macro_rules! commands {
                 }
             }
 
+            /// Returns the position of the command in [`Self::ALL`], for tables of counters.
+            #[must_use]
+            pub fn index(self) -> usize {
+                let position = Self::ALL.iter().position(|command| *command == self);
+                position.expect("the list has every command")
+            }
+
             /// Returns the function identifier.
             #[must_use]
             pub const fn fid(self) -> u64 {
