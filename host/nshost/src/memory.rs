@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Physical memory as the host reaches it, and the records of its pages.
+//!
+//! The host's map maps DRAM to itself, so a physical address is also a pointer. A guest, or the RMM
+//! on its behalf, may write Non-secure pages at any time, which is why no reference to one is ever
+//! made except to a translation table, whose entries are atomics.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::ptr;
+use core::sync::atomic::AtomicU64;
+
+use host_mm::addr::{BLOCK_2M, PAGE_BYTES, Pfn, PhysRange};
+use host_mm::client::RmiCalls;
+use host_mm::machine::{PhysMemory, Table};
+use host_mm::pages::{Delegable, PageAllocator, PageUse, Wish};
+
+/// Words of a page.
+const WORDS: usize = PAGE_BYTES / size_of::<u64>();
+
+/// All memory the map maps as data.
+pub(crate) struct Memory;
+
+impl PhysMemory for Memory {
+    fn zero_page(&self, pfn: Pfn) {
+        // SAFETY: the trait's callers name a page of the host, mapped and not delegated.
+        unsafe { ptr::write_bytes(page(pfn), 0, WORDS) };
+    }
+
+    fn copy_page(&self, from: Pfn, to: Pfn) {
+        // SAFETY: the trait's callers name pages of the host, mapped and not delegated; `copy`
+        // allows that they are one page.
+        unsafe { ptr::copy(page(from).cast_const(), page(to), WORDS) };
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) {
+        let from = ptr::with_exposed_provenance::<u8>(address as usize);
+        // SAFETY: the trait's callers name bytes within a page of the host; a local buffer does not
+        // overlap with it.
+        unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) {
+        let to = ptr::with_exposed_provenance_mut::<u8>(address as usize);
+        // SAFETY: as for `read`.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    }
+
+    fn table(&self, pfn: Pfn) -> &Table {
+        let table = page(pfn).cast::<[AtomicU64; WORDS]>();
+        // SAFETY: the trait's callers name a page of the host that is a table; everybody reaches it
+        // through atomics or is the MMU.
+        unsafe { &*table }
+    }
+
+    fn clear_tags(&self, _pfn: Pfn) {
+        // No area of this host has tagging on, so no page has tags to clear.
+    }
+
+    fn contains(&self, pfn: Pfn, pattern: &[u8]) -> bool {
+        let Some((first, rest)) = pattern.split_first_chunk() else {
+            return false;
+        };
+        let first = u64::from_ne_bytes(*first);
+        (0..WORDS - rest.len() / size_of::<u64>())
+            .filter(|index| read_word(pfn, *index) == first)
+            .any(|index| {
+                let mut found = [0; PAGE_BYTES];
+                let offset = index * size_of::<u64>();
+                self.read(pfn.address(), &mut found);
+                found[offset..].starts_with(pattern)
+            })
+    }
+
+    fn is_uniform(&self, pfn: Pfn) -> bool {
+        let first = read_word(pfn, 0);
+        (1..WORDS).all(|index| read_word(pfn, index) == first)
+    }
+}
+
+fn page(pfn: Pfn) -> *mut u64 {
+    ptr::with_exposed_provenance_mut(pfn.address() as usize)
+}
+
+fn read_word(pfn: Pfn, index: usize) -> u64 {
+    let word = page(pfn).wrapping_add(index);
+    // SAFETY: callers name a page of the host and an index below `WORDS`.
+    unsafe { word.read() }
+}
+
+/// Returns `whole` without `holes`, in ascending order.
+pub(crate) fn subtract(whole: &[Range<usize>], holes: &[Range<usize>]) -> Vec<Range<usize>> {
+    holes.iter().fold(whole.to_vec(), |ranges, hole| {
+        ranges
+            .into_iter()
+            .flat_map(|range| {
+                let before = range.start..hole.start.clamp(range.start, range.end);
+                let after = hole.end.clamp(range.start, range.end)..range.end;
+                if hole.end <= range.start || hole.start >= range.end {
+                    [range, 0..0]
+                } else {
+                    [before, after]
+                }
+            })
+            .filter(|range| !range.is_empty())
+            .collect()
+    })
+}
+
+/// Returns the records of all pages of `dram`, with those of `in_use` taken out.
+pub(crate) fn allocator(dram: &[Range<usize>], in_use: &[Range<usize>]) -> PageAllocator {
+    let ranges: Vec<PhysRange> = dram.iter().map(phys_range).collect();
+    let pages = PageAllocator::new(&ranges);
+    for range in in_use {
+        pages.reserve(phys_range(range));
+    }
+    pages
+}
+
+/// Finds out which memory the RMM accepts, 2 MiB at a time, from one free page of each.
+///
+/// Returns how many bytes it refuses.
+pub(crate) fn probe(pages: &PageAllocator, rmm: &impl RmiCalls, dram: &[Range<usize>]) -> u64 {
+    let mut refused = 0;
+    for range in dram {
+        let mut start = range.start as u64;
+        while start < range.end as u64 {
+            let end = (start / BLOCK_2M + 1) * BLOCK_2M;
+            let block = PhysRange::new(start, end.min(range.end as u64) - start);
+            if !is_accepted(pages, rmm, block) {
+                pages.set_delegable(block, Delegable::No);
+                refused += block.size;
+            }
+            start = end;
+        }
+    }
+    refused
+}
+
+/// A block without a free page has nothing to give to anybody; it counts as accepted.
+fn is_accepted(pages: &PageAllocator, rmm: &impl RmiCalls, block: PhysRange) -> bool {
+    let first = Pfn::containing(block.base);
+    let probe = (0..block.size / PAGE_BYTES as u64)
+        .map(|index| first.offset(index))
+        .find(|pfn| pages.allocate_at(*pfn, 0, PageUse::Spare, Wish::Any));
+    let Some(pfn) = probe else {
+        return true;
+    };
+    let accepted = rmm.granule_delegate(pfn).is_ok();
+    if accepted && rmm.granule_undelegate(pfn).is_err() {
+        pages.leak(pfn);
+    }
+    pages.put(pfn);
+    accepted
+}
+
+fn phys_range(range: &Range<usize>) -> PhysRange {
+    PhysRange::new(range.start as u64, range.len() as u64)
+}

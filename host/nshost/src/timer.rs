@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Time: the physical counter, and the EL2 physical timer as an alarm.
+
+use core::arch::asm;
+
+use aarch64_cpu::asm::barrier;
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHP_CTL_EL2, CNTPCT_EL0, Readable, Writeable};
+
+/// Returns the time in ticks of the counter.
+pub(crate) fn now() -> u64 {
+    barrier::isb(barrier::SY);
+    CNTPCT_EL0.get()
+}
+
+/// Returns the ticks in a second.
+pub(crate) fn ticks_per_second() -> u64 {
+    CNTFRQ_EL0.get()
+}
+
+/// Returns the time since the machine was started, in milliseconds.
+pub(crate) fn milliseconds() -> u64 {
+    now() / (ticks_per_second() / 1000).max(1)
+}
+
+/// Asks for the host timer's interrupt on this PE at the time `ticks`.
+pub(crate) fn set_alarm(ticks: u64) {
+    // SAFETY: the compare value of a timer that only this image uses; it changes no memory.
+    unsafe { asm!("msr cnthp_cval_el2, {}", in(reg) ticks, options(nomem, nostack)) };
+    CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::SET);
+    barrier::isb(barrier::SY);
+}
+
+/// Takes the alarm back, and lowers its interrupt.
+pub(crate) fn clear_alarm() {
+    CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::CLEAR);
+    barrier::isb(barrier::SY);
+}
