@@ -1,0 +1,370 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Running a Realm: what is switched, when, and what traps.
+//!
+//! R-EL2 runs with `HCR_EL2.E2H` clear, so EL1&0 registers are reached by their own names and none of the
+//! controls below changes how the monitor itself runs. [`RealmSide::load`] makes the PE the Realm's,
+//! [`RealmSide::save`] gives it back; in between, an exit and a re-entry move only the general registers,
+//! PC and PSTATE. SIMD and debug registers follow at their first use.
+
+use core::arch::{asm, global_asm};
+use core::cell::{Cell, RefCell};
+use core::mem::offset_of;
+
+use rmm_hal::{
+    CpuFeatures, DebugState, El1Registers, ExceptionEntry, Exit, GranuleWindow, PmuState,
+    RecContext, RunControls, Syndrome, TimerState,
+};
+
+use crate::debug::Debug;
+use crate::el1::{self, Optional};
+use crate::pmu::{self, Pmu};
+use crate::regs::{isb, read_sysreg, write_sysreg};
+use crate::simd::Simd;
+use crate::vgic::{Aside, Vgic};
+use crate::vtimer;
+
+global_asm!(
+    include_str!("switch.S"),
+    GPRS = const offset_of!(RecContext, gprs),
+    PC = const offset_of!(RecContext, pc),
+    PSTATE = const offset_of!(RecContext, pstate),
+);
+
+unsafe extern "C" {
+    /// Runs the Realm of `context` until an exception is taken to R-EL2; see `switch.S`.
+    fn realm_enter(context: *mut RecContext) -> u64;
+}
+
+/// `HCR_EL2` for a Realm, bit by bit; TWI, TWE and VSE are added per run.
+const HCR_REALM: u64 = 1 // VM: stage 2 is on.
+    | 1 << 1 // SWIO: invalidate by set/way cleans too.
+    | 1 << 2 // PTW: no walks through device memory.
+    | 1 << 3 | 1 << 4 | 1 << 5 // FMO, IMO, AMO: physical interrupts come here.
+    | 1 << 9 // FB: local maintenance is broadcast, RECs move between PEs.
+    | 1 << 10 // BSU: barriers reach the inner shareable domain.
+    | 1 << 18 // TID3: ID registers trap.
+    | 1 << 19 // TSC: SMC traps.
+    | 1 << 20 // TIDCP: implementation defined registers trap.
+    | 1 << 31 // RW: EL1 is AArch64.
+    | 1 << 36 // TERR: error records trap.
+    | 1 << 37 // TEA: synchronous external aborts come here.
+    | 1 << 40 | 1 << 41 // APK, API: pointer authentication is the Realm's.
+    | 1 << 46 // FWB: stage 2 decides the memory type.
+    | 1 << 58; // TID5: GMID_EL1 traps, tagging is not available.
+const HCR_TWI: u64 = 1 << 13;
+const HCR_TWE: u64 = 1 << 14;
+const HCR_VSE: u64 = 1 << 8;
+/// Lets a Realm use the SCXTNUM registers.
+const HCR_EN_SCXT: u64 = 1 << 53;
+
+/// `HCRX_EL2.MSCEn`: memory copy and set instructions work below EL2.
+const HCRX_MSCEN: u64 = 1 << 11;
+
+/// `MDCR_EL2` for every Realm: TDRA, TPMS, TTRF trap; HPMD and HCCD stop counting at EL2.
+const MDCR_REALM: u64 = 1 << 11 | 1 << 14 | 1 << 17 | 1 << 19 | 1 << 23;
+/// TDA and TDOSA: debug registers and the OS lock trap.
+const MDCR_TRAP_DEBUG: u64 = 1 << 9 | 1 << 10;
+/// TPM and TPMCR: the performance monitor traps.
+const MDCR_TRAP_PMU: u64 = 1 << 6 | 1 << 5;
+
+/// `MDSCR_EL1.MDE`: breakpoints and watchpoints work.
+const MDSCR_MDE: u64 = 1 << 15;
+
+/// What of the Non-secure world this PE keeps while a Realm is loaded.
+#[derive(Default)]
+struct Host {
+    el1: El1Registers,
+    timers: TimerState,
+    gic: Aside,
+    debug: DebugState,
+    debug_aside: bool,
+    pmu: PmuState,
+}
+
+/// The Realm side of one PE.
+pub(crate) struct RealmSide {
+    optional: Optional,
+    vgic: Vgic,
+    debug: Debug,
+    pmu: Option<Pmu>,
+    pmu_counters: u8,
+    hcr: u64,
+    simd: Simd,
+    host: RefCell<Host>,
+    mdcr: Cell<u64>,
+    realm_counters: Cell<Option<u8>>,
+}
+
+impl RealmSide {
+    /// Sets the controls of this PE that are the same for every Realm, and returns its Realm side.
+    pub(crate) fn new(features: &CpuFeatures) -> Self {
+        let mut hcr = HCR_REALM;
+        if el1::has_context_numbers(features.id_register(4, 0), features.id_register(4, 1)) {
+            hcr |= HCR_EN_SCXT;
+        }
+        init_controls(features, hcr);
+        let side = Self {
+            optional: Optional::new(features),
+            vgic: Vgic::new(features),
+            debug: Debug::new(features),
+            pmu: Pmu::new(features),
+            pmu_counters: features.pmu_counters.unwrap_or(0),
+            hcr,
+            simd: Simd::new(features),
+            host: RefCell::new(Host::default()),
+            mdcr: Cell::new(0),
+            realm_counters: Cell::new(None),
+        };
+        side.simd.open();
+        isb();
+        side
+    }
+
+    /// See [`rmm_hal::RealmCpu::load`].
+    pub(crate) fn load<W: GranuleWindow>(
+        &self,
+        window: &W,
+        context: &mut RecContext,
+        controls: &RunControls,
+    ) {
+        {
+            let mut host = self.host.borrow_mut();
+            el1::save(&mut host.el1, self.optional);
+            host.timers = vtimer::read();
+            host.gic = Aside::save();
+            if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
+                pmu.save(&mut host.pmu);
+            }
+        }
+        self.write_controls(controls);
+        el1::load(&context.el1, self.optional);
+        el1::load_keys(&context.el1, self.optional);
+        if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
+            pmu.load(&context.pmu);
+        }
+        // ICC_SRE_EL1: a Realm has the system register interface only.
+        write_sysreg!("S3_0_C12_C12_5", 0b111);
+        self.vgic.load(&context.gic);
+        vtimer::load(&context.timers);
+        if context.el1.mdscr_el1 & MDSCR_MDE != 0 || context.debug.is_armed() {
+            self.load_debug(context);
+        }
+        if self.simd.arm() {
+            self.simd.enable(window, context, controls);
+        }
+    }
+
+    fn write_controls(&self, controls: &RunControls) {
+        let mut hcr = self.hcr;
+        if controls.trap_wfi {
+            hcr |= HCR_TWI;
+        }
+        if controls.trap_wfe {
+            hcr |= HCR_TWE;
+        }
+        write_sysreg!("HCR_EL2", hcr);
+        write_sysreg!("VTCR_EL2", controls.stage2.vtcr);
+        write_sysreg!("VTTBR_EL2", controls.stage2.vttbr);
+        write_sysreg!("VMPIDR_EL2", controls.vmpidr);
+        self.realm_counters.set(controls.pmu_counters);
+        let mut mdcr = MDCR_REALM | MDCR_TRAP_DEBUG;
+        mdcr |= match controls.pmu_counters {
+            Some(counters) => u64::from(counters),
+            None => MDCR_TRAP_PMU | u64::from(self.pmu_counters),
+        };
+        self.set_mdcr(mdcr);
+    }
+
+    fn set_mdcr(&self, value: u64) {
+        self.mdcr.set(value);
+        write_sysreg!("MDCR_EL2", value);
+    }
+
+    fn load_debug(&self, context: &RecContext) {
+        let mut host = self.host.borrow_mut();
+        self.debug.save(&mut host.debug);
+        host.debug_aside = true;
+        self.debug.load(&context.debug);
+        self.set_mdcr(self.mdcr.get() & !MDCR_TRAP_DEBUG);
+    }
+
+    /// See [`rmm_hal::RealmCpu::run`].
+    pub(crate) fn run(&self, context: &mut RecContext) -> Exit {
+        loop {
+            // SAFETY: `load` made the PE the Realm's and filled the controls; the context is whole and
+            // exclusively borrowed; the vectors lead back here.
+            let kind = unsafe { realm_enter(context) };
+            let esr = read_sysreg!("ESR_EL2");
+            match kind {
+                0 if self.takes_debug_trap(esr) => self.load_debug(context),
+                0 => {
+                    if let Some(syndrome) = read_syndrome(esr) {
+                        return Exit::Sync(syndrome);
+                    }
+                }
+                1 => return Exit::Irq,
+                2 => return Exit::Fiq,
+                _ => return Exit::SError { esr },
+            }
+        }
+    }
+
+    /// Says whether the exit is the REC's first use of debug registers since it was loaded: a trapped
+    /// system register access (EC 0x18) with op0 = 2 and op1 = 0.
+    fn takes_debug_trap(&self, esr: u64) -> bool {
+        esr >> 26 == 0x18
+            && esr >> 20 & 0b11 == 2
+            && esr >> 14 & 0b111 == 0
+            && !self.host.borrow().debug_aside
+    }
+
+    /// See [`rmm_hal::RealmCpu::save`].
+    pub(crate) fn save<W: GranuleWindow>(
+        &self,
+        window: &W,
+        context: &mut RecContext,
+        controls: &RunControls,
+    ) {
+        self.simd.restore(window, context, controls);
+        let mut host = self.host.borrow_mut();
+        if host.debug_aside {
+            self.debug.save(&mut context.debug);
+            self.debug.load(&host.debug);
+            host.debug_aside = false;
+        }
+        el1::save(&mut context.el1, self.optional);
+        el1::save_keys(&mut context.el1, self.optional);
+        context.timers = vtimer::read();
+        self.vgic.save(&mut context.gic);
+        if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
+            pmu.save(&mut context.pmu);
+            pmu.load(&host.pmu);
+        }
+        host.gic.load();
+        vtimer::load(&host.timers);
+        el1::load(&host.el1, self.optional);
+    }
+
+    /// See [`rmm_hal::RealmCpu::timers`].
+    pub(crate) fn timers(&self) -> TimerState {
+        vtimer::read()
+    }
+
+    /// See [`rmm_hal::RealmCpu::mask_timers`].
+    pub(crate) fn mask_timers(&self, mask_virtual: bool, mask_physical: bool) {
+        vtimer::mask(mask_virtual, mask_physical);
+    }
+
+    /// See [`rmm_hal::RealmCpu::exception_controls`]. SCTLR2_EL1 traps, so a Realm has none.
+    pub(crate) fn exception_controls(&self) -> [u64; 3] {
+        [read_sysreg!("VBAR_EL1"), read_sysreg!("SCTLR_EL1"), 0]
+    }
+
+    /// See [`rmm_hal::RealmCpu::enter_exception`].
+    pub(crate) fn enter_exception(&self, entry: &ExceptionEntry) {
+        write_sysreg!("ESR_EL1", entry.esr);
+        if let Some(far) = entry.far {
+            write_sysreg!("FAR_EL1", far);
+        }
+        write_sysreg!("ELR_EL1", entry.elr);
+        write_sysreg!("SPSR_EL1", entry.spsr);
+    }
+
+    /// See [`rmm_hal::RealmCpu::pend_serror`].
+    pub(crate) fn pend_serror(&self, vsesr: u64) {
+        // VSESR_EL2.
+        write_sysreg!("S3_4_C5_C2_3", vsesr);
+        write_sysreg!("HCR_EL2", read_sysreg!("HCR_EL2") | HCR_VSE);
+    }
+
+    /// See [`rmm_hal::RealmCpu::is_serror_pending`].
+    pub(crate) fn is_serror_pending(&self) -> bool {
+        read_sysreg!("HCR_EL2") & HCR_VSE != 0
+    }
+
+    /// See [`rmm_hal::RealmCpu::enable_simd`].
+    pub(crate) fn enable_simd<W: GranuleWindow>(
+        &self,
+        window: &W,
+        context: &mut RecContext,
+        controls: &RunControls,
+    ) {
+        self.simd.enable(window, context, controls);
+    }
+
+    /// See [`rmm_hal::RealmCpu::is_interrupt_pending`].
+    pub(crate) fn is_interrupt_pending(&self) -> bool {
+        read_sysreg!("ISR_EL1") != 0
+    }
+
+    /// See [`rmm_hal::RealmCpu::is_pmu_overflow`].
+    pub(crate) fn is_pmu_overflow(&self) -> bool {
+        self.realm_counters
+            .get()
+            .is_some_and(pmu::is_overflow_signalled)
+    }
+}
+
+/// Writes the controls that no REC changes.
+fn init_controls(features: &CpuFeatures, hcr: u64) {
+    let mmfr0 = features.id_register(7, 0);
+    let mmfr1 = features.id_register(7, 1);
+    write_sysreg!("HCR_EL2", hcr);
+    write_sysreg!("VPIDR_EL2", features.midr);
+    write_sysreg!("HSTR_EL2", 0);
+    write_sysreg!("CNTVOFF_EL2", 0);
+    // ID_AA64MMFR0_EL1.ECV 2: CNTPOFF_EL2.
+    if mmfr0 >> 60 >= 2 {
+        write_sysreg!("S3_4_C14_C0_6", 0);
+    }
+    // ID_AA64MMFR1_EL1.HCX: HCRX_EL2. Whatever is not enabled here traps or reads as absent.
+    if mmfr1 >> 40 & 0xF != 0 {
+        write_sysreg!("S3_4_C1_C2_2", if features.mops { HCRX_MSCEN } else { 0 });
+    }
+    // ID_AA64MMFR0_EL1.FGT: zero traps every register whose control has the reverse sense (SME
+    // priorities, TPIDR2, permission indirection, branch records) and none of the others.
+    let fgt = mmfr0 >> 56 & 0xF;
+    if fgt != 0 {
+        write_sysreg!("S3_4_C1_C1_4", 0);
+        write_sysreg!("S3_4_C1_C1_5", 0);
+        write_sysreg!("S3_4_C1_C1_6", 0);
+        write_sysreg!("S3_4_C3_C1_4", 0);
+        write_sysreg!("S3_4_C3_C1_5", 0);
+    }
+}
+
+/// Reads the syndrome of a synchronous exit. Returns nothing when the address of a fault can no longer
+/// be told and the Realm has to fault again.
+fn read_syndrome(esr: u64) -> Option<Syndrome> {
+    let far = read_sysreg!("FAR_EL2");
+    if !matches!(esr >> 26, 0x20 | 0x24) {
+        return Some(Syndrome { esr, far, hpfar: 0 });
+    }
+    let hpfar = if has_valid_hpfar(esr) {
+        read_sysreg!("HPFAR_EL2")
+    } else {
+        find_hpfar(far)?
+    };
+    Some(Syndrome { esr, far, hpfar })
+}
+
+/// `HPFAR_EL2` is not valid for a permission fault outside a stage 1 walk (Arm ARM, HPFAR_EL2).
+fn has_valid_hpfar(esr: u64) -> bool {
+    let is_permission_fault = esr & 0x3C == 0x0C;
+    let on_stage1_walk = esr & 1 << 7 != 0;
+    !is_permission_fault || on_stage1_walk
+}
+
+/// Translates the faulting address through the Realm's stage 1 and returns it as HPFAR_EL2 shows it.
+fn find_hpfar(far: u64) -> Option<u64> {
+    let realm_par = read_sysreg!("PAR_EL1");
+    // SAFETY: AT S1E1R changes PAR_EL1 only, which is put back below.
+    unsafe { asm!("at s1e1r, {}", in(reg) far, options(nostack, preserves_flags)) };
+    isb();
+    let par = read_sysreg!("PAR_EL1");
+    write_sysreg!("PAR_EL1", realm_par);
+    // PAR_EL1.F: the walk itself faulted, another PE changed the Realm's tables.
+    (par & 1 == 0).then_some((par & 0x000F_FFFF_FFFF_F000) >> 8)
+}
