@@ -17,6 +17,11 @@ extern crate alloc;
 extern crate std;
 
 pub mod bundle;
+pub mod exits;
 pub mod gic;
 pub mod machine;
+pub mod psci;
+pub mod summary;
 pub mod uart;
+pub mod vcpu;
+pub mod vm;
