@@ -116,6 +116,10 @@ bitflags! {
         const DIRTY = 1 << 5;
         /// Its allocation tags have been cleared.
         const TAGS_CLEARED = 1 << 6;
+        /// Contents are left over from somebody else: to be wiped before anyone may read them.
+        const STALE = 1 << 7;
+        /// The host is touching the contents right now.
+        const PINNED = 1 << 8;
     }
 }
 
@@ -618,13 +622,39 @@ impl PageAllocator {
     /// Claims a page for the Realm world; false when somebody else already has.
     ///
     /// The claim comes before the call to the RMM, so that of two faults on one page only one
-    /// makes it.
+    /// makes it. A pinned page cannot be claimed.
     pub fn begin_delegate(&self, pfn: Pfn) -> bool {
-        let first = self.mark(pfn, PageFlags::DELEGATED);
+        let busy = PageFlags::DELEGATED | PageFlags::PINNED;
+        let first = self.mark_unless(pfn, PageFlags::DELEGATED, busy);
         if first {
             self.delegated.add(1);
         }
         first
+    }
+
+    /// Keeps a page from being delegated while the host touches its contents; nothing when it is
+    /// delegated or foreign. Waits for another pin to end.
+    pub fn pin(&self, pfn: Pfn) -> Option<Pin<'_>> {
+        let busy = PageFlags::DELEGATED | PageFlags::PINNED;
+        self.frame(pfn)?;
+        while !self.mark_unless(pfn, PageFlags::PINNED, busy) {
+            if self.flags(pfn).contains(PageFlags::DELEGATED) {
+                return None;
+            }
+            core::hint::spin_loop();
+        }
+        Some(Pin { pages: self, pfn })
+    }
+
+    /// Sets `flag` unless one of `busy` is set; says whether it did.
+    fn mark_unless(&self, pfn: Pfn, flag: PageFlags, busy: PageFlags) -> bool {
+        self.frame(pfn).is_some_and(|frame| {
+            let update = |flags: u16| (flags & busy.bits() == 0).then_some(flags | flag.bits());
+            frame
+                .flags
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, update)
+                .is_ok()
+        })
     }
 
     /// Records that a page is the host's again.
@@ -735,6 +765,19 @@ fn largest_order(index: usize, limit: usize) -> usize {
         .rev()
         .find(|order| index.is_multiple_of(1 << order) && index + (1 << order) <= limit)
         .unwrap_or(0)
+}
+
+/// The right to touch the contents of a page. Dropping it lets the page be delegated again.
+#[derive(Debug)]
+pub struct Pin<'a> {
+    pages: &'a PageAllocator,
+    pfn: Pfn,
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.pages.unmark(self.pfn, PageFlags::PINNED);
+    }
 }
 
 fn set_flag(frame: &Frame, flag: PageFlags) -> bool {

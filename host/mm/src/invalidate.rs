@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The MMU lock and the invalidation sequence (rules F12, F19, I1).
+//!
+//! Faults look a page up without a lock and map it under the lock taken for reading. Whoever takes
+//! pages away does so between `begin` and `end`, both under the lock taken for writing. A fault
+//! remembers the sequence before it looks the page up; when the sequence has moved, or an
+//! invalidation is under way, what it found may be stale and it starts over.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use spin::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The lock and the sequence of one VM.
+#[derive(Debug, Default)]
+pub struct MmuLock {
+    lock: RwLock<()>,
+    sequence: AtomicU64,
+    in_progress: AtomicU32,
+}
+
+impl MmuLock {
+    /// Reads the sequence; whatever is looked up later is looked up after it (rule F12).
+    pub fn read_sequence(&self) -> u64 {
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        sequence
+    }
+
+    /// Takes the lock for mapping; many faults hold it together.
+    pub fn read(&self) -> RwLockReadGuard<'_, ()> {
+        self.lock.read()
+    }
+
+    /// Takes the lock for changes that must be alone.
+    pub fn write(&self) -> RwLockWriteGuard<'_, ()> {
+        self.lock.write()
+    }
+
+    /// Whether what was looked up after `sequence` was read may be stale (rule F19). The caller
+    /// holds the lock.
+    pub fn must_retry(&self, sequence: u64) -> bool {
+        self.in_progress.load(Ordering::Relaxed) != 0
+            || self.sequence.load(Ordering::Relaxed) != sequence
+    }
+
+    /// Starts taking pages away: runs `unmap` alone, with the invalidation marked as in progress
+    /// until the returned guard is dropped (rule I1).
+    pub fn begin<R>(&self, unmap: impl FnOnce() -> R) -> (Invalidation<'_>, R) {
+        let alone = self.lock.write();
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        let result = unmap();
+        drop(alone);
+        (Invalidation { mmu: self }, result)
+    }
+}
+
+/// An invalidation in progress: the pages of its range are going away. Dropping it ends it; faults
+/// that looked pages up meanwhile start over.
+#[derive(Debug)]
+pub struct Invalidation<'a> {
+    mmu: &'a MmuLock,
+}
+
+impl Drop for Invalidation<'_> {
+    fn drop(&mut self) {
+        let _alone = self.mmu.lock.write();
+        self.mmu.sequence.fetch_add(1, Ordering::Release);
+        self.mmu.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f19_a_sequence_read_before_or_during_an_invalidation_is_stale() {
+        let mmu = MmuLock::default();
+        let before = mmu.read_sequence();
+        assert!(!mmu.must_retry(before));
+        let (invalidation, ()) = mmu.begin(|| ());
+        let during = mmu.read_sequence();
+        assert!(mmu.must_retry(before));
+        assert!(mmu.must_retry(during));
+        drop(invalidation);
+        assert!(mmu.must_retry(before));
+        assert!(mmu.must_retry(during));
+        assert!(!mmu.must_retry(mmu.read_sequence()));
+    }
+
+    #[test]
+    fn i1_overlapping_invalidations_all_have_to_end() {
+        let mmu = MmuLock::default();
+        let (first, ()) = mmu.begin(|| ());
+        let (second, ()) = mmu.begin(|| ());
+        drop(first);
+        assert!(mmu.must_retry(mmu.read_sequence()));
+        drop(second);
+        assert!(!mmu.must_retry(mmu.read_sequence()));
+    }
+}

@@ -1,0 +1,428 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! A VM: its slots, the address space behind them, and its stage 2.
+
+use alloc::sync::Arc;
+
+use rmi::Ipa;
+use spin::RwLock;
+
+use crate::addr::{Gfn, Hva, PAGE_BYTES, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::area::{AddressSpace, Area, AreaError, AreaFlags, Protection};
+use crate::backing::{Fill, Kind, NoPage, Object};
+use crate::client::Measure;
+use crate::fault::{self, Fault, FaultCounters, FaultError};
+use crate::host::Host;
+use crate::invalidate::MmuLock;
+use crate::machine::Machine;
+use crate::memcache::MemCache;
+use crate::memslot::{MemSlot, MemSlots, Overlap, SlotAccess};
+use crate::pages::{Wish, to_u64, to_usize};
+use crate::realm::{Realm, RealmError, Source, Wanted};
+
+/// Where the host addresses of a VM's memory begin. Host and guest addresses are congruent up to
+/// 1 GiB and more, so that blocks can be mapped.
+const HVA_BASE: u64 = 1 << 48;
+
+/// Who owns the stage 2 of a VM.
+#[derive(Debug)]
+pub enum Guest<'h, M> {
+    /// The RMM.
+    Realm(Realm<'h, M>),
+}
+
+/// Facts about the CPU that decide how memory is mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuFacts {
+    /// `CTR_EL0.DIC`: instruction caches need no maintenance for data coherence.
+    pub dic: bool,
+    /// FEAT_S2FWB: stage 2 decides the memory type alone.
+    pub fwb: bool,
+    /// The VM may use memory tagging.
+    pub mte: bool,
+}
+
+/// What a vCPU brings to a fault: pages for tables, of its own.
+#[derive(Debug)]
+pub struct VcpuMemory<'h> {
+    /// Pages for tables.
+    pub cache: MemCache<'h>,
+}
+
+/// Why memory cannot be added to a VM or reached in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryError {
+    /// The guest pages belong to a slot already.
+    Slot(Overlap),
+    /// The host addresses are in use.
+    Area(AreaError),
+    /// There is no memory at the address, or not all of it is.
+    NoMemory,
+    /// The page belongs to the Realm and the host must not touch it.
+    Private,
+    /// A page could not be filled.
+    Page(NoPage),
+    /// The Realm would not take a page.
+    Realm(RealmError),
+}
+
+/// A guest with its own stage 2.
+#[derive(Debug)]
+pub struct Vm<'h, M> {
+    host: &'h Host<M>,
+    guest: Guest<'h, M>,
+    space: AddressSpace,
+    slots: RwLock<MemSlots>,
+    mmu: MmuLock,
+    cpu: CpuFacts,
+    counters: FaultCounters,
+}
+
+impl<'h, M: Machine> Vm<'h, M> {
+    /// Returns a VM without memory.
+    pub fn new(host: &'h Host<M>, guest: Guest<'h, M>, cpu: CpuFacts) -> Self {
+        Self {
+            host,
+            guest,
+            space: AddressSpace::new(host.new_space_id()),
+            slots: RwLock::default(),
+            mmu: MmuLock::default(),
+            cpu,
+            counters: FaultCounters::default(),
+        }
+    }
+
+    /// Returns the host.
+    pub fn host(&self) -> &'h Host<M> {
+        self.host
+    }
+
+    /// Returns who owns the stage 2.
+    pub fn guest(&self) -> &Guest<'h, M> {
+        &self.guest
+    }
+
+    /// Returns the Realm, when the VM is one.
+    pub fn realm(&self) -> Option<&Realm<'h, M>> {
+        match &self.guest {
+            Guest::Realm(realm) => Some(realm),
+        }
+    }
+
+    /// Returns the address space behind the slots.
+    pub fn space(&self) -> &AddressSpace {
+        &self.space
+    }
+
+    /// Returns the MMU lock.
+    pub fn mmu(&self) -> &MmuLock {
+        &self.mmu
+    }
+
+    /// Returns the facts about the CPU.
+    pub fn cpu(&self) -> CpuFacts {
+        self.cpu
+    }
+
+    /// Returns the counters of faults.
+    pub fn counters(&self) -> &FaultCounters {
+        &self.counters
+    }
+
+    /// Returns an empty set of pages for one vCPU.
+    pub fn new_vcpu(&self) -> VcpuMemory<'h> {
+        let wish = match &self.guest {
+            Guest::Realm(_) => Wish::Delegable,
+        };
+        VcpuMemory {
+            cache: MemCache::new(self.host.pages(), wish),
+        }
+    }
+
+    /// The IPA bits that carry meaning instead of address.
+    pub fn stolen_bits(&self) -> u64 {
+        match &self.guest {
+            Guest::Realm(realm) => realm.geometry().shared_bit(),
+        }
+    }
+
+    /// Returns the guest page that `ipa` names.
+    pub fn gfn(&self, ipa: Ipa) -> Gfn {
+        Gfn::new((ipa.raw() & !self.stolen_bits()) >> PAGE_SHIFT)
+    }
+
+    /// Returns the slot that contains `gfn`.
+    pub fn slot(&self, gfn: Gfn) -> Option<Arc<MemSlot>> {
+        self.slots.read().find(gfn).cloned()
+    }
+
+    /// Returns all slots in the order of their guest pages.
+    pub fn slots(&self) -> alloc::vec::Vec<Arc<MemSlot>> {
+        self.slots.read().iter().cloned().collect()
+    }
+
+    /// Adds `size` bytes of zeroed memory at guest address `base`, filled page by page when used.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Slot`] or [`MemoryError::Area`].
+    pub fn add_memory(&self, base: Ipa, size: u64) -> Result<Arc<MemSlot>, MemoryError> {
+        let wish = match &self.guest {
+            Guest::Realm(_) => Wish::Delegable,
+        };
+        let object = self.host.new_object(Kind::Anonymous(None), wish);
+        self.add_object(
+            base,
+            size,
+            object,
+            AreaFlags::empty(),
+            SlotAccess::ReadWrite,
+        )
+    }
+
+    /// Adds the device or carve-out of `size` bytes at physical page `first` at guest address
+    /// `base`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::add_memory`].
+    pub fn add_device(
+        &self,
+        base: Ipa,
+        size: u64,
+        first: Pfn,
+    ) -> Result<Arc<MemSlot>, MemoryError> {
+        let object = self.host.new_object(Kind::Raw(first), Wish::Any);
+        self.add_object(base, size, object, AreaFlags::PFNMAP, SlotAccess::ReadWrite)
+    }
+
+    /// Adds `size` bytes of `object` at guest address `base`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::add_memory`].
+    pub fn add_object(
+        &self,
+        base: Ipa,
+        size: u64,
+        object: Arc<Object>,
+        flags: AreaFlags,
+        access: SlotAccess,
+    ) -> Result<Arc<MemSlot>, MemoryError> {
+        let start = Hva::new(HVA_BASE + base.raw());
+        let area = Area {
+            start,
+            end: start.offset(size),
+            owner: self.space.id(),
+            protection: Protection::READ | Protection::WRITE,
+            flags,
+            page_offset: 0,
+            object,
+            user_faults: None,
+        };
+        let slot = MemSlot::new(self.gfn(base), size >> PAGE_SHIFT, start, access);
+        let slot = self.slots.write().insert(slot).map_err(MemoryError::Slot)?;
+        if let Err(error) = self.space.insert(area) {
+            self.slots.write().remove(slot.base());
+            return Err(MemoryError::Area(error));
+        }
+        Ok(slot)
+    }
+
+    /// Handles a stage 2 fault of a vCPU (rules F1 to F28).
+    ///
+    /// # Errors
+    ///
+    /// [`FaultError::NotMemory`] when the access is a device's to emulate; whatever else keeps
+    /// the guest from going on.
+    pub fn handle_fault(&self, vcpu: &mut VcpuMemory<'_>, fault: &Fault) -> Result<(), FaultError> {
+        fault::handle(self, vcpu, fault)
+    }
+
+    /// Gives the Realm `bytes` of initial contents at `base`, read from `source` on, page by page;
+    /// the last page is padded with zeros. `base` and `source` are page aligned.
+    ///
+    /// # Errors
+    ///
+    /// Why a page could not be given; earlier ones have been.
+    pub fn populate(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        base: Ipa,
+        source: Pfn,
+        bytes: u64,
+        measure: Measure,
+    ) -> Result<(), MemoryError> {
+        for page in 0..bytes / PAGE_SIZE {
+            let ipa = Ipa::new(base.raw() + page * PAGE_SIZE);
+            self.populate_page(vcpu, ipa, source.offset(page), measure)?;
+        }
+        let rest = to_usize(bytes % PAGE_SIZE);
+        if rest == 0 {
+            return Ok(());
+        }
+        let mut tail = [0; PAGE_BYTES];
+        let done = bytes - bytes % PAGE_SIZE;
+        let machine = self.host.machine();
+        machine.read(source.address() + done, &mut tail[..rest]);
+        self.populate_bytes(vcpu, Ipa::new(base.raw() + done), &tail[..rest], measure)
+    }
+
+    /// Gives the Realm `bytes` of initial contents at the page-aligned `base`, padded with zeros.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::populate`].
+    pub fn populate_bytes(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        base: Ipa,
+        bytes: &[u8],
+        measure: Measure,
+    ) -> Result<(), MemoryError> {
+        for (page, chunk) in bytes.chunks(PAGE_BYTES).enumerate() {
+            let source = self
+                .host
+                .page_with(chunk)
+                .ok_or(MemoryError::Page(NoPage::OutOfMemory))?;
+            let ipa = Ipa::new(base.raw() + to_u64(page) * PAGE_SIZE);
+            self.populate_page(vcpu, ipa, source.pfn(), measure)?;
+        }
+        Ok(())
+    }
+
+    fn populate_page(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        ipa: Ipa,
+        source: Pfn,
+        measure: Measure,
+    ) -> Result<(), MemoryError> {
+        let realm = self.realm().ok_or(MemoryError::NoMemory)?;
+        let gfn = self.gfn(ipa);
+        let slot = self.slot(gfn).ok_or(MemoryError::NoMemory)?;
+        let hva = slot.hva_of(gfn);
+        let area = self.space.find(hva).ok_or(MemoryError::NoMemory)?;
+        if !vcpu.cache.fill(realm.geometry().tables_per_mapping()) {
+            return Err(MemoryError::Page(NoPage::OutOfMemory));
+        }
+        let machine = self.host.machine();
+        let found = area
+            .object
+            .page(
+                area.index_of(hva),
+                Fill::Unneeded,
+                self.host.pages(),
+                machine,
+            )
+            .map_err(MemoryError::Page)?;
+        let _lock = self.mmu.read();
+        let pfn = found.page.pfn();
+        let source = Source::Page(source, measure);
+        let contiguous = found.contiguous.is_some();
+        realm
+            .create_page(ipa, pfn, source, contiguous, &mut vcpu.cache)
+            .map(drop)
+            .map_err(MemoryError::Realm)
+    }
+
+    /// Applies a RIPAS change that the Realm asked for on `rec` (rule R9); returns how far it
+    /// came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::change_ripas`].
+    pub fn change_ripas(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        rec: Pfn,
+        base: Ipa,
+        top: Ipa,
+        wanted: Wanted,
+    ) -> Result<Ipa, RealmError> {
+        match &self.guest {
+            Guest::Realm(realm) => {
+                let _lock = self.mmu.read();
+                realm.change_ripas(rec, base, top, wanted, &mut vcpu.cache)
+            }
+        }
+    }
+
+    /// Reads guest memory for the VMM; pages that nobody has written read as zero.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NoMemory`] outside the slots, [`MemoryError::Private`] for what the guest
+    /// has not shared.
+    pub fn read(&self, ipa: Ipa, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        self.for_each_page(ipa, bytes.len(), |address, range| {
+            self.host.machine().read(address, &mut bytes[range]);
+        })
+    }
+
+    /// Writes guest memory for the VMM.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::read`].
+    pub fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
+        self.for_each_page(ipa, bytes.len(), |address, range| {
+            self.host.machine().write(address, &bytes[range]);
+        })
+    }
+
+    /// Calls `each` with the physical address and the range of bytes of every page piece of
+    /// `length` bytes at `ipa`, pinned.
+    fn for_each_page(
+        &self,
+        ipa: Ipa,
+        length: usize,
+        mut each: impl FnMut(u64, core::ops::Range<usize>),
+    ) -> Result<(), MemoryError> {
+        let mut done = 0;
+        while done < length {
+            let at = Ipa::new(ipa.raw() + to_u64(done));
+            let offset = at.raw() & (PAGE_SIZE - 1);
+            let piece = to_usize(PAGE_SIZE - offset).min(length - done);
+            let gfn = self.gfn(at);
+            let slot = self.slot(gfn).ok_or(MemoryError::NoMemory)?;
+            let hva = slot.hva_of(gfn);
+            let area = self.space.find(hva).ok_or(MemoryError::NoMemory)?;
+            let pages = self.host.pages();
+            let found = area
+                .object
+                .page(
+                    area.index_of(hva),
+                    Fill::Contents,
+                    pages,
+                    self.host.machine(),
+                )
+                .map_err(MemoryError::Page)?;
+            let pfn = found.page.pfn();
+            let _pin = pages.pin(pfn).ok_or(MemoryError::Private)?;
+            each(pfn.address() + offset, done..done + piece);
+            slot.log_dirty(gfn);
+            done += piece;
+        }
+        Ok(())
+    }
+
+    /// Takes everything apart: the stage 2, the slots, the areas and their pages. vCPUs are gone.
+    ///
+    /// # Errors
+    ///
+    /// The first step of a Realm's end that failed; it can be tried again.
+    pub fn destroy(&self) -> Result<(), RealmError> {
+        match &self.guest {
+            Guest::Realm(realm) => realm.destroy()?,
+        }
+        for area in self.space.areas() {
+            // Areas are whole here, so nothing is split and nothing can be refused.
+            drop(self.space.remove(area.start, area.end));
+            area.object.release(self.host.pages());
+        }
+        *self.slots.write() = MemSlots::default();
+        Ok(())
+    }
+}
