@@ -18,7 +18,9 @@ extern crate std;
 
 pub mod bundle;
 pub mod exits;
+pub mod fdt;
 pub mod gic;
+pub mod image;
 pub mod machine;
 pub mod psci;
 pub mod summary;
