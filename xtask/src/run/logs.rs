@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! One log file per speaker, and a merged, time-stamped view in a file and on the terminal.
+
+use super::demux::{Line, Speaker};
+use crate::project::Project;
+use crate::shell;
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Open logs of one run.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    firmware: BufWriter<File>,
+    host: BufWriter<File>,
+    guest: BufWriter<File>,
+    merged: BufWriter<File>,
+    shows: bool,
+}
+
+/// Makes the folder of a run: `target/run/<time>-<name>`, also reachable as `target/run/latest`.
+///
+/// # Errors
+///
+/// When the folder cannot be created.
+pub(crate) fn folder(project: &Project, name: &str) -> Result<PathBuf> {
+    let time = shell::read(Command::new("date").args(["-u", "+%Y%m%d-%H%M%S"]))?;
+    let runs = project.target().join("run");
+    let folder = runs.join(format!("{}-{}-{name}", time.trim(), std::process::id()));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let latest = runs.join("latest");
+    // Somebody else's run may be first; the link is a convenience only.
+    let _ = fs::remove_file(&latest);
+    let _ = std::os::unix::fs::symlink(&folder, &latest);
+    Ok(folder)
+}
+
+impl Logs {
+    /// Opens the logs in `folder`; `shows` also puts every line on the terminal.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be created.
+    pub(crate) fn open(folder: &Path, shows: bool) -> Result<Self> {
+        let open = |name: &str| -> Result<BufWriter<File>> {
+            let file = folder.join(name);
+            let file =
+                File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+            Ok(BufWriter::new(file))
+        };
+        Ok(Self {
+            firmware: open("el3-rmm.log")?,
+            host: open("host.log")?,
+            guest: open("guest.log")?,
+            merged: open("merged.log")?,
+            shows,
+        })
+    }
+
+    /// Writes a line that was read `at` this time after the start.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub(crate) fn write(&mut self, at: Duration, line: &Line) -> Result<()> {
+        let own = match line.speaker {
+            Speaker::Firmware => &mut self.firmware,
+            Speaker::Host => &mut self.host,
+            Speaker::Guest => &mut self.guest,
+        };
+        writeln!(own, "{}", line.text)?;
+        self.merge(at, line.speaker.name(), &line.text)
+    }
+
+    /// Writes a line of our own into the merged view.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub(crate) fn note(&mut self, at: Duration, text: &str) -> Result<()> {
+        self.merge(at, "xtask", text)
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        for file in [
+            &mut self.firmware,
+            &mut self.host,
+            &mut self.guest,
+            &mut self.merged,
+        ] {
+            file.flush()?;
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, at: Duration, speaker: &str, text: &str) -> Result<()> {
+        let line = format!("{:9.3} {speaker:<7} | {text}", at.as_secs_f64());
+        writeln!(self.merged, "{line}")?;
+        if self.shows {
+            // A closed terminal must not end the run.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! `cargo xtask run`: builds everything, boots the machine, watches it, and judges how it ended.
+
+mod demux;
+mod logs;
+mod machine;
+mod observe;
+mod session;
+
+pub(crate) use machine::{Machine, Payload, boot};
+pub(crate) use observe::{Expect, Observed};
+
+use crate::board::{Board, BoardTable};
+use crate::cli::{RunArgs, Vm};
+use crate::guest::{self, BundlePlan, Guest, GuestKind};
+use crate::project::Project;
+use crate::refusal::refuse;
+use crate::size;
+use anyhow::{Result, bail};
+use host_vmm::bundle::{MAX_VCPUS, Mode, Options};
+use host_vmm::machine as guest_machine;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Memory of the machine that neither guests nor the bundle can have: the RMM, the host, its
+/// allocator's reserve.
+const MACHINE_RESERVE_BYTES: u64 = 192 << 20;
+/// Memory a kernel needs beside itself and its initramfs to reach init.
+const GUEST_RESERVE_BYTES: u64 = 16 << 20;
+/// Guest memory is given in blocks of a level 2 table entry.
+const MEMORY_UNIT: u64 = 2 << 20;
+/// The width of a Realm's address space; the topmost bit selects shared memory.
+const GUEST_IPA_BITS: u32 = 40;
+/// QEMU's limit for one `virt` machine under TF-A's port.
+const MAX_SMP: u32 = 32;
+const DAY: u64 = 86_400;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// What the machine wrote.
+    pub(crate) observed: Observed,
+    /// Why the run counts as failed.
+    pub(crate) failure: Option<String>,
+    /// Time from QEMU's start to its end.
+    pub(crate) duration: Duration,
+    /// The folder with the logs.
+    pub(crate) folder: PathBuf,
+}
+
+/// Runs a guest as the command line asks and prints the outcome.
+///
+/// # Errors
+///
+/// A refusal for bad input; an error with the reason when the guest did not end as it should.
+pub(crate) fn command(project: &Project, args: &RunArgs) -> Result<()> {
+    let report = execute(project, args)?;
+    report.observed.print();
+    let seconds = report.duration.as_secs_f64();
+    if let Some(reason) = report.failure {
+        bail!(
+            "the run failed after {seconds:.1} s: {reason}; the logs are in {}",
+            report.folder.display()
+        );
+    }
+    println!(
+        "run: ok after {seconds:.1} s; the logs are in {}",
+        report.folder.display()
+    );
+    Ok(())
+}
+
+/// Runs a guest as the command line asks.
+///
+/// # Errors
+///
+/// A refusal for bad input, or when something cannot be built; a guest that fails is no error here.
+pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
+    let smp = check_numbers(args)?;
+    let table = Board::QemuVirt.table(project)?;
+    let guest = guest::prepare(project, &args.guest)?;
+    check_fit(args, &guest, &table)?;
+    let secret = random_secret()?;
+    let plan = BundlePlan {
+        mode: match args.vm {
+            Vm::Realm => Mode::Realm,
+            Vm::Normal => Mode::NormalVm,
+            Vm::Both => Mode::Both,
+        },
+        vcpus: args.cpus,
+        options: options(args),
+        memory_bytes: args.mem,
+        kernel: Some(&guest.kernel.bytes),
+        initramfs: guest.initramfs.as_deref(),
+        test_payload: None,
+        secret,
+        command_line: command_line(args, &secret),
+        scenario_filter: String::new(),
+    };
+    let machine = Machine {
+        smp,
+        memory_bytes: args.qemu_mem,
+        cpu_options: args.cpu_opts.clone(),
+        extra: args.qemu_arg.clone(),
+        timeout: Duration::from_secs(args.timeout),
+        rmm: args.rmm.clone(),
+        takes_input: true,
+    };
+    let expect = match args.guest {
+        GuestKind::Linux => Expect::linux(args.vm),
+        GuestKind::Test | GuestKind::Path(_) => Expect::result_only(),
+    };
+    boot(
+        project,
+        &machine,
+        &Payload::Bundle(&plan),
+        &expect,
+        &name(args),
+    )
+}
+
+fn name(args: &RunArgs) -> String {
+    let guest = match args.guest {
+        GuestKind::Linux => "linux",
+        GuestKind::Test => "test",
+        GuestKind::Path(_) => "other",
+    };
+    let vm = match args.vm {
+        Vm::Realm => "realm",
+        Vm::Normal => "normal",
+        Vm::Both => "both",
+    };
+    format!("{vm}-{guest}-{}cpu", args.cpus)
+}
+
+fn options(args: &RunArgs) -> Options {
+    [
+        (args.dirty_log, Options::DIRTY_LOG),
+        (args.invalidate, Options::INVALIDATE),
+        (args.verbose, Options::VERBOSE),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .fold(Options::default(), |all, (_, option)| all.with(option))
+}
+
+/// Checks the numbers that do not depend on the guest; returns the machine's CPUs.
+fn check_numbers(args: &RunArgs) -> Result<u32> {
+    if !(1..=MAX_VCPUS).contains(&args.cpus) {
+        return Err(refuse(format!(
+            "--cpus {} is not possible, a guest has 1 to {MAX_VCPUS} CPUs",
+            args.cpus
+        )));
+    }
+    if !(1..=DAY).contains(&args.timeout) {
+        return Err(refuse(format!(
+            "--timeout {} is not possible, give 1 to {DAY} seconds",
+            args.timeout
+        )));
+    }
+    if args.mem == 0 || !args.mem.is_multiple_of(MEMORY_UNIT) {
+        return Err(refuse(format!(
+            "--mem {} is not possible, give a multiple of {} such as 256M",
+            size::show(args.mem),
+            size::show(MEMORY_UNIT)
+        )));
+    }
+    let smp = args.smp.unwrap_or(args.cpus.max(2));
+    if smp < args.cpus || smp > MAX_SMP {
+        return Err(refuse(format!(
+            "--smp {smp} is not possible, the machine needs at least the guest's {} CPUs and at \
+             most {MAX_SMP}",
+            args.cpus
+        )));
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,".contains(c);
+    if !args.cpu_opts.chars().all(is_plain) {
+        return Err(refuse(format!(
+            "--cpu-opts `{}` is not a list such as lpa2=off,sve=off",
+            args.cpu_opts
+        )));
+    }
+    Ok(smp)
+}
+
+fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
+    let initramfs = guest.initramfs.as_ref().map_or(0, Vec::len);
+    let kernel_end = guest
+        .kernel
+        .memory_bytes
+        .saturating_add(u64::try_from(initramfs)?);
+    if kernel_end.saturating_add(GUEST_RESERVE_BYTES) > args.mem {
+        return Err(refuse(format!(
+            "the guest does not fit: kernel and initramfs take {} and need {} to run, --mem is {}",
+            size::show(kernel_end),
+            size::show(GUEST_RESERVE_BYTES),
+            size::show(args.mem)
+        )));
+    }
+    let dram = args.qemu_mem.min(table.dram_end - table.dram_base);
+    let file = u64::try_from(guest.kernel.bytes.len() + initramfs)?;
+    let guests = if args.vm == Vm::Both { 2 } else { 1 };
+    let wanted = args
+        .mem
+        .saturating_mul(guests)
+        .saturating_add(file)
+        .saturating_add(MACHINE_RESERVE_BYTES);
+    if wanted > dram {
+        return Err(refuse(format!(
+            "--mem {} does not fit: the run needs {}, the machine has {} that Realms may use \
+             (--qemu-mem {})",
+            size::show(args.mem),
+            size::show(wanted),
+            size::show(dram),
+            size::show(args.qemu_mem)
+        )));
+    }
+    Ok(())
+}
+
+/// The guest kernel's command line.
+fn command_line(args: &RunArgs, secret: &[u8; 32]) -> String {
+    if args.guest == GuestKind::Test {
+        return String::new();
+    }
+    let vm = match args.vm {
+        Vm::Realm => "realm",
+        Vm::Normal => "normal",
+        Vm::Both => "both",
+    };
+    // The early console is parsed before the kernel knows that it is a Realm, so it must be given
+    // at the shared alias; a normal VM has no such alias.
+    let early = match args.vm {
+        Vm::Realm => {
+            let alias = guest_machine::UART_BASE | 1 << (GUEST_IPA_BITS - 1);
+            format!("earlycon=pl011,{alias:#x} ")
+        }
+        Vm::Normal => format!("earlycon=pl011,{:#x} ", guest_machine::UART_BASE),
+        Vm::Both => String::new(),
+    };
+    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "{early}console=ttyAMA0 printk.devkmsg=on panic=-1 rdinit=/init bailey.vm={vm} \
+         bailey.cpus={} bailey.mem={} bailey.secret={secret}",
+        args.cpus,
+        args.mem >> 20
+    )
+}
+
+/// Returns 32 bytes that are nowhere else in memory.
+pub(crate) fn random_secret() -> Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests;

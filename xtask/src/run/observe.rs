@@ -1,0 +1,303 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What a run's console says, and whether that is what it should say.
+
+use super::demux::{Line, Speaker};
+use super::session::End;
+use crate::cli::Vm;
+use std::time::Duration;
+
+/// Checks a Linux guest makes as a Realm.
+const REALM_CHECKS: &[&str] = &[
+    "realm", "ripas", "cpus", "memory", "shared", "cca", "pattern",
+];
+/// Checks a Linux guest makes as a normal VM.
+const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "pattern"];
+
+/// One check the guest made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) is_ok: bool,
+    pub(crate) detail: String,
+}
+
+/// Everything of interest a run has said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    checks: Vec<Check>,
+    guests_done: u32,
+    result: Option<Result<(), String>>,
+    stage: Option<String>,
+    guest_panic: Option<String>,
+    crash: Option<String>,
+    last_guest_line: Option<String>,
+    summary: Vec<String>,
+}
+
+/// What must have been said for the run to be good.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expect {
+    checks: Vec<&'static str>,
+    guests_done: u32,
+}
+
+impl Expect {
+    /// A Linux guest with our init.
+    pub(crate) fn linux(vm: Vm) -> Self {
+        let checks = match vm {
+            Vm::Realm => REALM_CHECKS.to_vec(),
+            Vm::Normal => NORMAL_CHECKS.to_vec(),
+            Vm::Both => [REALM_CHECKS, NORMAL_CHECKS].concat(),
+        };
+        Self {
+            checks,
+            guests_done: if vm == Vm::Both { 2 } else { 1 },
+        }
+    }
+
+    /// Only the host's own result.
+    pub(crate) fn result_only() -> Self {
+        Self::default()
+    }
+}
+
+impl Observed {
+    /// Takes one line, read `_at` this time after the start.
+    pub(crate) fn take(&mut self, line: &Line, _at: Duration) {
+        match line.speaker {
+            Speaker::Firmware => self.take_firmware(&line.text),
+            Speaker::Host => self.take_host(&line.text),
+            Speaker::Guest => self.take_guest(&line.text),
+        }
+    }
+
+    fn take_firmware(&mut self, text: &str) {
+        let is_crash = [
+            "[rmm] panic",
+            "[rmm] PANIC",
+            "Unhandled Exception",
+            "PANIC in EL3",
+            "PANIC at PC",
+            "ASSERT:",
+        ]
+        .iter()
+        .any(|word| text.contains(word));
+        if is_crash && self.crash.is_none() {
+            self.crash = Some(text.to_string());
+        }
+    }
+
+    fn take_host(&mut self, text: &str) {
+        if let Some(stage) = text.strip_prefix("stage: ") {
+            self.stage = Some(stage.to_string());
+        } else if let Some(summary) = text.strip_prefix("summary: ") {
+            self.summary.push(summary.to_string());
+        } else if text == "result: ok" {
+            self.result = Some(Ok(()));
+        } else if let Some(reason) = text.strip_prefix("result: fail") {
+            self.result = Some(Err(reason.trim().to_string()));
+        } else if text.starts_with("panic") && self.crash.is_none() {
+            self.crash = Some(format!("the host: {text}"));
+        }
+    }
+
+    fn take_guest(&mut self, text: &str) {
+        self.last_guest_line = Some(text.to_string());
+        if text.contains("Kernel panic - not syncing") && self.guest_panic.is_none() {
+            self.guest_panic = Some(text.to_string());
+        }
+        let Some((_, message)) = text.split_once("bailey-guest: ") else {
+            return;
+        };
+        if message.trim() == "done" {
+            self.guests_done += 1;
+        } else if let Some(check) = message.strip_prefix("check ") {
+            self.checks.extend(parse_check(check));
+        }
+    }
+
+    /// Tells whether the host has said how it went.
+    pub(crate) fn has_result(&self) -> bool {
+        self.result.is_some()
+    }
+
+    /// Tells whether some world has reported its own end.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crash.is_some()
+    }
+
+    /// Where the run is, for people who wait.
+    pub(crate) fn position(&self) -> String {
+        match (&self.stage, &self.last_guest_line) {
+            (None, _) => "firmware boots".to_string(),
+            (Some(stage), None) => format!("stage {stage}"),
+            (Some(stage), Some(line)) => format!("stage {stage}, the guest's last line: {line}"),
+        }
+    }
+
+    /// Prints the host's summary and the guest's checks.
+    pub(crate) fn print(&self) {
+        for line in &self.summary {
+            println!("host:  {line}");
+        }
+        for check in &self.checks {
+            let verdict = if check.is_ok { "ok  " } else { "FAIL" };
+            println!("guest: {verdict} {:<8} {}", check.name, check.detail);
+        }
+    }
+
+    /// Returns why this is not what was expected, if it is not.
+    pub(crate) fn judge(&self, end: End, expect: &Expect) -> Option<String> {
+        if let Some(crash) = &self.crash {
+            return Some(format!("a crash: {crash}"));
+        }
+        if end == End::Interrupted {
+            return Some("interrupted".to_string());
+        }
+        if let Some(panic) = &self.guest_panic {
+            return Some(format!("the guest panicked: {panic}"));
+        }
+        match &self.result {
+            Some(Err(reason)) => return Some(format!("the host says: {reason}")),
+            None if end == End::TimedOut => {
+                return Some(format!("hung until the timeout, at {}", self.position()));
+            }
+            None => {
+                return Some(format!(
+                    "the machine stopped without a result, at {}",
+                    self.position()
+                ));
+            }
+            Some(Ok(())) => {}
+        }
+        if let Some(bad) = self.checks.iter().find(|check| !check.is_ok) {
+            return Some(format!(
+                "the guest's check {} failed: {}",
+                bad.name, bad.detail
+            ));
+        }
+        self.find_missing(expect).or_else(|| match end {
+            End::Exited(status) if status.success() => None,
+            End::Exited(status) => Some(format!("QEMU ended with {status}")),
+            End::Stopped => Some("the machine did not switch itself off".to_string()),
+            End::TimedOut | End::Interrupted => Some("hung at power-off".to_string()),
+        })
+    }
+
+    fn find_missing(&self, expect: &Expect) -> Option<String> {
+        let mut left = self.checks.clone();
+        for name in &expect.checks {
+            match left.iter().position(|check| check.name == *name) {
+                Some(index) => drop(left.remove(index)),
+                None => return Some(format!("the guest did not report its check {name}")),
+            }
+        }
+        (self.guests_done < expect.guests_done)
+            .then(|| "the guest's init did not reach its end".to_string())
+    }
+}
+
+/// Reads `<name> ok <detail>` or `<name> fail <detail>`.
+fn parse_check(text: &str) -> Option<Check> {
+    let mut words = text.splitn(3, ' ');
+    let name = words.next()?.to_string();
+    let is_ok = match words.next()? {
+        "ok" => true,
+        "fail" => false,
+        _ => return None,
+    };
+    Some(Check {
+        name,
+        is_ok,
+        detail: words.next().unwrap_or_default().trim().to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    fn observe(lines: &[(Speaker, &str)]) -> Observed {
+        let mut observed = Observed::default();
+        for (speaker, text) in lines {
+            let line = Line {
+                speaker: *speaker,
+                text: (*text).to_string(),
+            };
+            observed.take(&line, Duration::ZERO);
+        }
+        observed
+    }
+
+    fn good_guest() -> Vec<(Speaker, &'static str)> {
+        vec![
+            (Speaker::Host, "stage: run"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check normal ok x"),
+            (
+                Speaker::Guest,
+                "[ 1.0] bailey-guest: check cpus ok 2 online",
+            ),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check memory ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check pattern ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: done"),
+            (Speaker::Host, "result: ok"),
+        ]
+    }
+
+    fn exited(code: i32) -> End {
+        End::Exited(ExitStatus::from_raw(code << 8))
+    }
+
+    fn reason(lines: &[(Speaker, &str)], end: End) -> Option<String> {
+        observe(lines).judge(end, &Expect::linux(Vm::Normal))
+    }
+
+    #[test]
+    fn judge_good() {
+        assert_eq!(reason(&good_guest(), exited(0)), None);
+    }
+
+    #[test]
+    fn judge_every_missing_line() {
+        for missing in 1..good_guest().len() {
+            let mut lines = good_guest();
+            lines.remove(missing);
+            assert!(reason(&lines, exited(0)).is_some(), "{missing}");
+        }
+    }
+
+    #[test]
+    fn judge_failures() {
+        let with = |line| {
+            let mut lines = good_guest();
+            lines.insert(1, line);
+            reason(&lines, exited(0)).unwrap()
+        };
+        let failed = with((Speaker::Guest, "bailey-guest: check shared fail no"));
+        assert!(failed.contains("shared"));
+        let panic = with((Speaker::Guest, "[ 3.1] Kernel panic - not syncing: VFS"));
+        assert!(panic.contains("panicked"));
+        assert!(with((Speaker::Firmware, "[rmm] panic at x.rs:1")).contains("crash"));
+        assert!(with((Speaker::Firmware, "ASSERT: lib/x.c:3")).contains("crash"));
+        let mut lines = good_guest();
+        *lines.last_mut().unwrap() = (Speaker::Host, "result: fail 3 granules left");
+        assert!(reason(&lines, exited(0)).unwrap().contains("3 granules"));
+        assert!(reason(&good_guest(), exited(1)).is_some());
+        assert!(reason(&good_guest(), End::Stopped).is_some());
+        assert!(
+            reason(&good_guest()[..3], End::TimedOut)
+                .unwrap()
+                .contains("stage run")
+        );
+    }
+
+    #[test]
+    fn take_guest_cannot_give_the_result() {
+        let observed = observe(&[(Speaker::Guest, "result: ok")]);
+        assert!(!observed.has_result());
+    }
+}
