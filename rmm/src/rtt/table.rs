@@ -1,0 +1,88 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The granule that is a table.
+
+use core::iter;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmm_granule::{Contained, State, StateCode};
+
+/// The number of words in a table. A table of level -1 uses the first 16.
+pub const RTT_ENTRIES: usize = 512;
+
+/// The words of a table. The hardware of every PE reads them at any time, so they are atomics.
+pub type TableEntries = [AtomicU64; RTT_ENTRIES];
+
+/// The granule is a table. Its count is the number of entries that point to something of the Realm's:
+/// tables and DATA granules.
+#[derive(Debug)]
+pub enum RttState {}
+
+impl State for RttState {
+    const CODE: StateCode = StateCode::Rtt;
+    type Header = ();
+    type Contents = TableEntries;
+}
+
+impl Contained for RttState {}
+
+/// Words of entries that are alike, except that output addresses follow on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The word of the first entry.
+    pub first: u64,
+    /// What one word has more than the one before: the bytes an entry covers, or zero.
+    pub step: u64,
+}
+
+impl Pattern {
+    /// Returns the words, from the first on.
+    pub fn words(self) -> impl Iterator<Item = u64> {
+        iter::successors(Some(self.first), move |word| word.checked_add(self.step))
+    }
+
+    /// Writes all entries of a table that no hardware reads yet.
+    pub fn fill(self, table: &TableEntries) {
+        for (entry, word) in table.iter().zip(self.words()) {
+            entry.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether all entries of a table are as the pattern has them.
+    #[must_use]
+    pub fn matches(self, table: &TableEntries) -> bool {
+        table
+            .iter()
+            .zip(self.words())
+            .all(|(entry, word)| entry.load(Ordering::Relaxed) == word)
+    }
+
+    /// Says whether an unused granule, which is all zeroes, has the pattern already.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.first == 0 && self.step == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_fills_what_it_matches() {
+        let table: TableEntries = [const { AtomicU64::new(0) }; RTT_ENTRIES];
+        let pattern = Pattern {
+            first: 0x8020_07DB,
+            step: 0x1000,
+        };
+        assert!(!pattern.matches(&table));
+        pattern.fill(&table);
+        assert!(pattern.matches(&table));
+        assert_eq!(table[511].load(Ordering::Relaxed), 0x803F_F7DB);
+        table[511].store(0, Ordering::Relaxed);
+        assert!(!pattern.matches(&table));
+        assert!(!pattern.is_zero());
+        assert!(Pattern { first: 0, step: 0 }.is_zero());
+    }
+}
