@@ -200,7 +200,6 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             Exit::Wait => Ok(()),
             Exit::Interrupt => {
                 self.port.service_interrupts();
-                self.vm.flush_console(self.host);
                 Ok(())
             }
             Exit::Psci(call) => self.psci(call),

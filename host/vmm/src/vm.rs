@@ -197,6 +197,8 @@ impl Vm {
     }
 
     /// Prints a partial line of the guest's console that is older than a second.
+    ///
+    /// The host calls this about once a second, from any PE.
     pub fn flush_console(&self, host: &impl Host) {
         let second = host.ticks_per_second();
         self.flush_console_older(second, host);
