@@ -49,11 +49,11 @@ pub(crate) fn set_verbose() {
 }
 
 /// Writes a line of the guest.
-pub(crate) fn guest_line(line: &[u8]) {
+pub(crate) fn guest_line(line: &str) {
     if let Some(uart) = CONSOLE.lock().as_mut() {
         let mut out = Line(uart);
         let _ = out.write_str("[guest] ");
-        out.bytes(line);
+        let _ = out.write_str(line);
         out.bytes(b"\r\n");
     }
 }

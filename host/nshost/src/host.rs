@@ -9,27 +9,19 @@ use alloc::{format, vec};
 use core::ops::Range;
 
 use host_mm::client::RmiCalls;
-use host_mm::pages::PageAllocator;
-use log::{info, warn};
+use host_mm::host::Host;
+use host_vmm::bundle::{Mode, Options};
+use log::info;
+use rmi::FeatureRegister0;
+use rmi::features::FEATURE_REGISTER_0_INDEX;
 
+use crate::bundle::LoadedBundle;
 use crate::machine::Machine;
 use crate::platform::Platform;
-use crate::{board, console, gic, heap, image, memory, mmu, pe};
+use crate::{board, console, gic, heap, image, memory, mmu, pe, realm};
 
 /// The RMI version the host speaks: 1.0.
 const RMI_VERSION: u64 = 1 << 16;
-
-/// The machine, once it is set up.
-pub(crate) struct Host {
-    /// What the portable crates ask of the machine.
-    pub(crate) machine: Machine,
-    /// Who uses which page.
-    pub(crate) pages: PageAllocator,
-    /// Number of PEs.
-    pub(crate) pes: usize,
-    /// Feature register 0 of the RMM.
-    pub(crate) features: u64,
-}
 
 /// Sets the machine up and does what the bundle asks. `device_tree` is the board's.
 ///
@@ -37,12 +29,46 @@ pub(crate) struct Host {
 /// A sentence that says why the run is not what it should be.
 pub(crate) fn run(device_tree: usize) -> Result<(), String> {
     info!("stage: boot");
-    let host = set_up(device_tree)?;
-    drop(host);
-    Ok(())
+    let Owned {
+        platform,
+        dram,
+        heap,
+    } = take_over(device_tree)?;
+    // SAFETY: DRAM is mapped, and nobody writes what the loader has put there: the page allocator
+    // is told to leave it alone.
+    let bundle = unsafe { LoadedBundle::find(&dram) }?;
+    if bundle.header.options.contains(Options::VERBOSE) {
+        console::set_verbose();
+    }
+    let machine = Machine::default();
+    let features = greet(&machine)?;
+    let mut in_use = vec![image::whole().start..heap.end, bundle.range()];
+    in_use.extend(platform.reserved.iter().cloned());
+    let pages = memory::allocator(&dram, &in_use);
+    let host = Host::new(machine, pages, memory::map(&dram));
+    let refused = memory::probe(&host, &dram);
+    info!(
+        "{} MiB can be delegated",
+        (host.pages().total_pages() >> 8) - (refused >> 20)
+    );
+    match bundle.header.mode {
+        Mode::Realm => realm::run(&host, features, &bundle),
+        other => Err(format!("this host has no mode {}", other.code())),
+    }
 }
 
-fn set_up(device_tree: usize) -> Result<Host, String> {
+/// A machine that the host has taken over.
+struct Owned {
+    /// What the device tree says.
+    platform: Platform,
+    /// Memory that is mapped.
+    dram: Vec<Range<usize>>,
+    /// The part of it that is heap.
+    heap: Range<usize>,
+}
+
+/// Makes the machine the host's: memory, interrupts, processors.
+fn take_over(device_tree: usize) -> Result<Owned, String> {
     // SAFETY: the board says that its device tree is there; the first map covers it.
     let platform = unsafe { Platform::read(device_tree) }.map_err(|e| e.to_string())?;
     info!("{}: {}", board::NAME, platform.model);
@@ -59,47 +85,38 @@ fn set_up(device_tree: usize) -> Result<Host, String> {
         platform.cpus.len(),
         platform.dram_bytes() >> 20
     );
-    let machine = Machine::new();
-    let features = greet(&machine)?;
-    let mut in_use = vec![image::whole().start..heap.end];
-    in_use.extend(platform.reserved.iter().cloned());
-    let pages = memory::allocator(&dram, &in_use);
-    let refused = memory::probe(&pages, &machine, &dram);
-    info!(
-        "{} MiB can be delegated",
-        (pages.total_pages() >> 8) - (refused >> 20)
-    );
-    Ok(Host {
-        machine,
-        pages,
-        pes,
-        features,
+    Ok(Owned {
+        platform,
+        dram,
+        heap,
     })
 }
 
-/// Gives the heap all it needs and returns where that is.
+/// Gives the heap all it needs and returns where all of the heap is.
 fn add_heap(platform: &Platform, dram: &[Range<usize>]) -> Result<Range<usize>, String> {
     let part = heap::second(platform.dram_bytes());
-    let fits = |range: &Range<usize>| range.start <= part.start && part.end <= range.end;
-    let taken = |range: &Range<usize>| range.start < part.end && part.start < range.end;
-    let is_free = !platform.reserved.iter().any(taken) && part.end <= board::BUNDLE_BASE;
+    let whole = image::whole().end..part.end;
+    let fits = |range: &Range<usize>| range.start <= whole.start && whole.end <= range.end;
+    let taken = |range: &Range<usize>| range.start < whole.end && whole.start < range.end;
+    let is_free = !platform.reserved.iter().any(taken) && whole.end <= board::BUNDLE_BASE;
     if !dram.iter().any(fits) || !is_free {
         return Err("there is no room for the heap behind the image".into());
     }
     // SAFETY: the part is what `second` says, in mapped memory, and neither firmware nor the bundle
     // uses it; the page allocator will be told to leave it alone.
-    unsafe { heap::add(part.clone()) };
-    Ok(part)
+    unsafe { heap::add(part) };
+    Ok(whole)
 }
 
-/// Checks that there is an RMM of the right version; returns its feature register 0.
-fn greet(rmm: &impl RmiCalls) -> Result<u64, String> {
+/// Checks that there is an RMM of the right version; returns what it offers.
+fn greet(rmm: &impl RmiCalls) -> Result<FeatureRegister0, String> {
     let (answer, lower, higher) = rmm.version(RMI_VERSION);
     info!("RMI {} to {}", version(lower), version(higher));
     answer.map_err(|e| format!("the RMM does not speak RMI {}: {e}", version(RMI_VERSION)))?;
-    let features = rmm.features(0).map_err(|e| format!("RMI_FEATURES: {e}"))?;
+    let features = rmm.features(FEATURE_REGISTER_0_INDEX);
+    let features = features.map_err(|e| format!("RMI_FEATURES failed: {e}"))?;
     info!("RMM features {features:#x}");
-    Ok(features)
+    Ok(FeatureRegister0::from_register(features))
 }
 
 fn version(word: u64) -> String {

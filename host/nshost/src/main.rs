@@ -13,10 +13,13 @@
 extern crate alloc;
 
 mod board;
+mod bundle;
 mod console;
+mod cpu;
 mod entry;
 mod exceptions;
 mod gic;
+mod guest;
 mod heap;
 mod host;
 mod image;
@@ -26,7 +29,9 @@ mod mmu;
 mod pe;
 mod platform;
 mod power;
-mod rmi_port;
+mod realm;
+mod smc;
+mod summary;
 mod timer;
 mod tlb;
 

@@ -12,18 +12,19 @@ use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::AtomicU64;
 
-use host_mm::addr::{BLOCK_2M, PAGE_BYTES, Pfn, PhysRange};
+use host_mm::addr::{BLOCK_2M, PAGE_BYTES, PAGE_SIZE, Pfn, PhysRange};
 use host_mm::client::RmiCalls;
+use host_mm::host::Host;
 use host_mm::machine::{PhysMemory, Table};
+use host_mm::memmap::{Mapping, MemoryMap};
 use host_mm::pages::{Delegable, PageAllocator, PageUse, Wish};
+
+use crate::machine::Machine;
 
 /// Words of a page.
 const WORDS: usize = PAGE_BYTES / size_of::<u64>();
 
-/// All memory the map maps as data.
-pub(crate) struct Memory;
-
-impl PhysMemory for Memory {
+impl PhysMemory for Machine {
     fn zero_page(&self, pfn: Pfn) {
         // SAFETY: the trait's callers name a page of the host, mapped and not delegated.
         unsafe { ptr::write_bytes(page(pfn), 0, WORDS) };
@@ -119,18 +120,27 @@ pub(crate) fn allocator(dram: &[Range<usize>], in_use: &[Range<usize>]) -> PageA
     pages
 }
 
+/// Returns the map in which `dram` is memory and everything else a device.
+pub(crate) fn map(dram: &[Range<usize>]) -> MemoryMap {
+    let regions: Vec<_> = dram
+        .iter()
+        .map(|range| (phys_range(range), Mapping::Map))
+        .collect();
+    MemoryMap::new(&regions)
+}
+
 /// Finds out which memory the RMM accepts, 2 MiB at a time, from one free page of each.
 ///
 /// Returns how many bytes it refuses.
-pub(crate) fn probe(pages: &PageAllocator, rmm: &impl RmiCalls, dram: &[Range<usize>]) -> u64 {
+pub(crate) fn probe(host: &Host<Machine>, dram: &[Range<usize>]) -> u64 {
     let mut refused = 0;
     for range in dram {
-        let mut start = range.start as u64;
-        while start < range.end as u64 {
-            let end = (start / BLOCK_2M + 1) * BLOCK_2M;
-            let block = PhysRange::new(start, end.min(range.end as u64) - start);
-            if !is_accepted(pages, rmm, block) {
-                pages.set_delegable(block, Delegable::No);
+        let (mut start, range_end) = (range.start as u64, range.end as u64);
+        while start < range_end {
+            let end = range_end.min((start / BLOCK_2M + 1) * BLOCK_2M);
+            let block = PhysRange::new(start, end - start);
+            if !is_accepted(host, block) {
+                host.pages().set_delegable(block, Delegable::No);
                 refused += block.size;
             }
             start = end;
@@ -140,20 +150,21 @@ pub(crate) fn probe(pages: &PageAllocator, rmm: &impl RmiCalls, dram: &[Range<us
 }
 
 /// A block without a free page has nothing to give to anybody; it counts as accepted.
-fn is_accepted(pages: &PageAllocator, rmm: &impl RmiCalls, block: PhysRange) -> bool {
+fn is_accepted(host: &Host<Machine>, block: PhysRange) -> bool {
+    let (pages, machine) = (host.pages(), host.machine());
     let first = Pfn::containing(block.base);
-    let probe = (0..block.size / PAGE_BYTES as u64)
+    let probe = (0..block.size / PAGE_SIZE)
         .map(|index| first.offset(index))
         .find(|pfn| pages.allocate_at(*pfn, 0, PageUse::Spare, Wish::Any));
     let Some(pfn) = probe else {
         return true;
     };
-    let accepted = rmm.granule_delegate(pfn).is_ok();
-    if accepted && rmm.granule_undelegate(pfn).is_err() {
+    let is_accepted = machine.granule_delegate(pfn).is_ok();
+    if is_accepted && machine.granule_undelegate(pfn).is_err() {
         pages.leak(pfn);
     }
     pages.put(pfn);
-    accepted
+    is_accepted
 }
 
 fn phys_range(range: &Range<usize>) -> PhysRange {

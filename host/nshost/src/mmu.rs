@@ -52,8 +52,8 @@ const fn first_map() -> FirstMap {
     let mut at = 0;
     while at < board::FIRST_GIGABYTES.len() {
         table[at] = match board::FIRST_GIGABYTES[at] {
-            Some(Gigabyte::Devices) => at as u64 * GIGABYTE | DEVICES,
-            Some(Gigabyte::Memory) => at as u64 * GIGABYTE | MEMORY,
+            Some(Gigabyte::Devices) => (at as u64 * GIGABYTE) | DEVICES,
+            Some(Gigabyte::Memory) => (at as u64 * GIGABYTE) | MEMORY,
             None => 0,
         };
         at += 1;

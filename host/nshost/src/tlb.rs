@@ -14,15 +14,15 @@ use host_mm::addr::{PAGE_SIZE, Pfn};
 use host_mm::machine::Tlb;
 use rmi::Ipa;
 
+use crate::cpu::cache_type;
+use crate::machine::Machine;
+
 /// Bits of `VTTBR_EL2` to the right of the VMID.
 const VMID_SHIFT: u32 = 48;
 /// log2 of the bytes in a word, the unit of `CTR_EL0`'s line sizes.
 const WORD_SHIFT: u64 = 2;
 
-/// The TLBs and caches of all PEs.
-pub(crate) struct Maintenance;
-
-impl Tlb for Maintenance {
+impl Tlb for Machine {
     fn publish(&self) {
         barrier::dsb(barrier::ISHST);
     }
@@ -94,11 +94,4 @@ fn data_line_bytes() -> u64 {
 
 fn instruction_line_bytes() -> u64 {
     1 << (WORD_SHIFT + (cache_type() & 0xF))
-}
-
-fn cache_type() -> u64 {
-    let value;
-    // SAFETY: reading an identification register.
-    unsafe { asm!("mrs {}, ctr_el0", out(reg) value, options(nomem, nostack)) };
-    value
 }
