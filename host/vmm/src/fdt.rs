@@ -170,6 +170,7 @@ impl GuestTree<'_> {
         let redistributors = GICR_BYTES * self.map.vcpus() as u64;
         Node::new(&format!("interrupt-controller@{GICD_BASE:x}"))?
             .with("compatible", "arm,gic-v3")?
+            .with("#address-cells", 0_u32)?
             .with("#interrupt-cells", 3_u32)?
             .flag("interrupt-controller")?
             .with(
