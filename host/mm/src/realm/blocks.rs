@@ -4,6 +4,7 @@
 //! How much of each 2 MiB of a Realm is mapped: when a range is complete it can be folded.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use rmi::Ipa;
 
@@ -98,6 +99,13 @@ impl Blocks {
     /// Records that the entry that mapped the 1 GiB around `ipa` has been replaced by a table.
     pub(super) fn unfold_giant(&mut self, ipa: Ipa) -> bool {
         self.giant.remove(&(ipa.raw() / BLOCK_1G)).is_some()
+    }
+
+    /// Returns the starts of the protected 2 MiB ranges that have something mapped.
+    pub(super) fn protected(&self, geometry: &Geometry) -> Vec<Ipa> {
+        let end = geometry.shared_bit() / BLOCK_2M;
+        let numbers = self.by_number.range(..end).map(|(number, _)| number);
+        numbers.map(|number| Ipa::new(number * BLOCK_2M)).collect()
     }
 
     /// Forgets everything: the Realm is going away.

@@ -6,7 +6,7 @@
 use rmi::{Ipa, RttLevel};
 
 use super::{Realm, RealmError};
-use crate::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{BLOCK_2M, PAGE_SIZE, Pfn};
 use crate::client::{Removed, RmiCalls, walk_stopped};
 use crate::machine::Machine;
 use crate::memcache::MemCache;
@@ -164,6 +164,14 @@ impl<M: Machine> Realm<'_, M> {
         let half = Ipa::new(self.geometry.shared_bit());
         let end = Ipa::new(self.geometry.shared_bit() << 1);
         let mut cache = MemCache::new(self.host.pages(), crate::pages::Wish::Delegable);
+        // Range by range, each with its table, so that unfolding blocks needs a page or two
+        // however little memory is left.
+        let ranges = self.blocks.lock().protected(&self.geometry);
+        for base in ranges {
+            let top = Ipa::new(base.raw() + BLOCK_2M);
+            self.destroy_data(base, top, &mut cache)?;
+            self.destroy_table(base, RttLevel::LEVEL_3);
+        }
         self.destroy_data(Ipa::new(0), half, &mut cache)?;
         self.destroy_tables(Ipa::new(0), half);
         self.destroy_tables(half, end);

@@ -1,0 +1,8 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The rules of the host's memory, each with a test of its name, on a machine of ordinary memory.
+
+mod machine;
+mod realm;
+mod rmm;
