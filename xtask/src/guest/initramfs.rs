@@ -16,7 +16,7 @@ const INIT: &[u8] = include_bytes!("../../guest/init");
 
 /// Busybox's commands that init uses.
 const APPLETS: &[&str] = &[
-    "cat", "cmp", "cut", "dmesg", "grep", "insmod", "ls", "mkdir", "mount", "mv", "poweroff",
+    "cat", "cut", "diff", "dmesg", "grep", "insmod", "ls", "mkdir", "mount", "mv", "poweroff",
     "sed", "sh", "tr", "wc",
 ];
 

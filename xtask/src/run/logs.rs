@@ -74,7 +74,10 @@ impl Logs {
             Speaker::Guest => &mut self.guest,
         };
         writeln!(own, "{}", line.text)?;
-        self.merge(at, line.speaker.name(), &line.text)
+        // EL3's boot steps are for the log; on the terminal they would hide everything else.
+        let is_detail = line.speaker == Speaker::Firmware && line.text.starts_with("INFO:");
+        let shows = self.shows && !is_detail;
+        self.merge(at, line.speaker.name(), &line.text, shows)
     }
 
     /// Writes a line of our own into the merged view.
@@ -83,7 +86,7 @@ impl Logs {
     ///
     /// When a file cannot be written.
     pub(crate) fn note(&mut self, at: Duration, text: &str) -> Result<()> {
-        self.merge(at, "xtask", text)
+        self.merge(at, "xtask", text, self.shows)
     }
 
     /// Writes what is buffered.
@@ -103,10 +106,10 @@ impl Logs {
         Ok(())
     }
 
-    fn merge(&mut self, at: Duration, speaker: &str, text: &str) -> Result<()> {
+    fn merge(&mut self, at: Duration, speaker: &str, text: &str, shows: bool) -> Result<()> {
         let line = format!("{:9.3} {speaker:<7} | {text}", at.as_secs_f64());
         writeln!(self.merged, "{line}")?;
-        if self.shows {
+        if shows {
             // A closed terminal must not end the run.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
