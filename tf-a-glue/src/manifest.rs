@@ -10,48 +10,49 @@
 //! The memory banks must be right: the granule table is built from them. A console list that does not
 //! add up is worth a line of log and is not used (TF-A 2.12 on QEMU leaves the name out of the sum).
 
-use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, PhysAddr};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::boot_args::{BootError, Version};
 
 /// The oldest minor version of manifest 0 with both lists.
 const OLDEST_MINOR: u16 = 3;
 
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
-    version: u32,
-    _zero: u32,
-    _platform_data: u64,
+    version: U32,
+    _zero: U32,
+    _platform_data: U64,
     dram: List,
     consoles: List,
 }
 
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct List {
-    count: u64,
-    pointer: u64,
-    checksum: u64,
+    count: U64,
+    pointer: U64,
+    checksum: U64,
 }
 
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BankEntry {
-    base: u64,
-    bytes: u64,
+    base: U64,
+    bytes: U64,
 }
 
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct ConsoleEntry {
-    base: u64,
-    pages: u64,
+    base: U64,
+    pages: U64,
     name: [u8; 8],
-    clock_hz: u64,
-    baud: u64,
-    _flags: u64,
+    clock_hz: U64,
+    baud: U64,
+    _flags: U64,
 }
 
 /// A contiguous piece of memory that the Host may delegate, as far as EL3 knows.
@@ -120,11 +121,11 @@ impl Consoles<'_> {
     pub fn iter(&self) -> impl Iterator<Item = Console> {
         self.0.iter().filter_map(|entry| {
             Some(Console {
-                base: GranuleAddr::new(entry.base)?,
-                pages: entry.pages,
+                base: GranuleAddr::new(entry.base.get())?,
+                pages: entry.pages.get(),
                 name: entry.name,
-                clock_hz: entry.clock_hz,
-                baud: entry.baud,
+                clock_hz: entry.clock_hz.get(),
+                baud: entry.baud.get(),
             })
         })
     }
@@ -154,7 +155,7 @@ impl<'a> Manifest<'a> {
         pa_bits: u8,
     ) -> Result<Self, BootError> {
         let (header, _) = Header::read_from_prefix(page).map_err(|_| BootError::ManifestData)?;
-        let version = Version::decode(u64::from(header.version))
+        let version = Version::decode(u64::from(header.version.get()))
             .filter(|version| version.major == 0 && version.minor >= OLDEST_MINOR)
             .ok_or(BootError::ManifestVersion)?;
 
@@ -180,8 +181,8 @@ impl<'a> Manifest<'a> {
     /// Returns the memory banks in ascending order.
     pub fn banks(&self) -> impl ExactSizeIterator<Item = DramBank> {
         self.banks.iter().map(|bank| DramBank {
-            base: rmi::PhysAddr::new(bank.base).granule(),
-            granules: bank.bytes / GRANULE_SIZE,
+            base: PhysAddr::new(bank.base.get()).granule(),
+            granules: bank.bytes.get() / GRANULE_SIZE,
         })
     }
 }
@@ -192,46 +193,25 @@ struct Array<'a, T> {
     sum: u64,
 }
 
-impl<'a, T: FromBytes + Immutable + KnownLayout> Array<'a, T> {
+impl<'a, T: FromBytes + IntoBytes + Immutable> Array<'a, T> {
     /// Finds the array inside the page. An empty list has no array, whatever its pointer.
     fn find(page: &'a [u8; GRANULE_BYTES], base: GranuleAddr, list: &List) -> Option<Self> {
         let entries: &[T] = if list.count == 0 {
             &[]
         } else {
-            let offset = usize::try_from(list.pointer.checked_sub(base.raw())?).ok()?;
-            let count = usize::try_from(list.count).ok()?;
-            let (entries, _) =
-                <[T]>::ref_from_prefix_with_elems(page.get(offset..)?, count).ok()?;
-            entries
+            let offset = list.pointer.get().checked_sub(base.raw())?;
+            let rest = page.get(usize::try_from(offset).ok()?..)?;
+            let count = usize::try_from(list.count.get()).ok()?;
+            <[T]>::ref_from_prefix_with_elems(rest, count).ok()?.0
         };
-        let head = [list.count, list.pointer, list.checksum];
-        let sum = head
+        let (words, _) = entries.as_bytes().as_chunks();
+        let sum = [list.count, list.pointer, list.checksum]
             .into_iter()
-            .chain(words(page, base, list, size_of_val(entries)));
-        Some(Self {
-            entries,
-            sum: sum.fold(0, u64::wrapping_add),
-        })
+            .map(U64::get)
+            .chain(words.iter().map(|word| u64::from_le_bytes(*word)))
+            .fold(0, u64::wrapping_add);
+        Some(Self { entries, sum })
     }
-}
-
-/// Returns the 64-bit words of a list's array of `bytes` bytes.
-fn words<'a>(
-    page: &'a [u8; GRANULE_BYTES],
-    base: GranuleAddr,
-    list: &List,
-    bytes: usize,
-) -> impl Iterator<Item = u64> + use<'a> {
-    let offset = usize::try_from(list.pointer.wrapping_sub(base.raw())).unwrap_or(GRANULE_BYTES);
-    let array = page
-        .get(offset..)
-        .and_then(|rest| rest.get(..bytes))
-        .unwrap_or(&[]);
-    array
-        .as_chunks()
-        .0
-        .iter()
-        .map(|word| u64::from_le_bytes(*word))
 }
 
 fn check_banks(banks: &[BankEntry], pa_bits: u8) -> Result<(), BootError> {
@@ -240,12 +220,10 @@ fn check_banks(banks: &[BankEntry], pa_bits: u8) -> Result<(), BootError> {
         .ok_or(BootError::ManifestData)?;
     let mut free_from = 0;
     for bank in banks {
-        let end = bank
-            .base
-            .checked_add(bank.bytes)
-            .ok_or(BootError::ManifestData)?;
-        let is_aligned = bank.base % GRANULE_SIZE == 0 && bank.bytes % GRANULE_SIZE == 0;
-        if !is_aligned || bank.bytes == 0 || bank.base < free_from || end > limit {
+        let (base, bytes) = (bank.base.get(), bank.bytes.get());
+        let end = base.checked_add(bytes).ok_or(BootError::ManifestData)?;
+        let is_aligned = base % GRANULE_SIZE == 0 && bytes % GRANULE_SIZE == 0;
+        if !is_aligned || bytes == 0 || base < free_from || end > limit {
             return Err(BootError::ManifestData);
         }
         free_from = end;

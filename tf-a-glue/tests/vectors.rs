@@ -12,8 +12,6 @@ const BASE: u64 = 0x418F_F000;
 /// `pl011` and three zero bytes, as a little-endian word.
 const PL011: u64 = 0x31_3130_6C70;
 
-/// A page on an 8-byte boundary, as the shared page and every copy of it is.
-#[repr(align(8))]
 struct Page([u8; 4096]);
 
 impl Page {

@@ -7,7 +7,7 @@
 // From R-EL2 itself: saves every register and calls rmm_exception(kind: x0, frame: x1), which either
 // moves the frame's ELR to the landing of a fix-up and returns, or never returns.
 //
-// A stack that ran into its gap cannot take the frame. Bit 15 of an address is set in a stack and clear
+// A stack that ran into its gap cannot take the frame. STACK_BIT of an address is set in a stack and clear
 // below it (entry.rs), and is tested before anything is stored; the emergency stack takes over.
 
     .macro  CURRENT kind
@@ -15,7 +15,7 @@
     sub     sp, sp, #{FRAME_SIZE}
     add     sp, sp, x0
     sub     x0, sp, x0              // the stack pointer; sp holds its sum with x0
-    tbz     x0, #15, vectors_overflow
+    tbz     x0, #{STACK_BIT}, vectors_overflow
     sub     x0, sp, x0              // x0 as it was
     sub     sp, sp, x0
     stp     x0, x1, [sp]

@@ -5,3 +5,7 @@
 
 #![no_std]
 #![no_main]
+
+mod board;
+#[path = "../../image.rs"]
+mod image;

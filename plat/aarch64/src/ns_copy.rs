@@ -1,0 +1,95 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Copies to and from Non-secure memory, and fills, that may fail.
+//!
+//! The Host can move a granule out of the Non-secure world halfway through a copy, and may name an
+//! address with nothing behind it. Both end as an abort on one of the instructions in the fix-up list,
+//! which `vectors.rs` turns into a return value.
+
+use core::arch::global_asm;
+use core::ptr::NonNull;
+
+use rmi::{GRANULE_BYTES, GranuleAddr};
+use rmm_granule::AccessFault;
+use rmm_hal::NsMemory;
+
+use crate::stage1::NS_WINDOW;
+use crate::window::{NS_SLOT, WindowTable};
+
+global_asm!(include_str!("ns_copy.S"), include_str!("features.S"));
+
+unsafe extern "C" {
+    fn rmm_copy_in(to: *mut u8, from: *const u8, bytes: usize) -> u64;
+    fn rmm_copy_out(to: *mut u8, from: *const u8, bytes: usize) -> u64;
+    fn rmm_zero_granule(at: *mut u8) -> u64;
+}
+
+/// Non-secure memory as this PE copies it.
+#[derive(Debug)]
+pub struct NsCopy {
+    table: WindowTable,
+}
+
+impl NsCopy {
+    pub(crate) fn new(table: WindowTable) -> Self {
+        Self { table }
+    }
+
+    fn with_window(
+        &self,
+        granule: GranuleAddr,
+        offset: usize,
+        bytes: usize,
+        copy: impl FnOnce(*mut u8) -> u64,
+    ) -> Result<(), AccessFault> {
+        assert!(
+            offset.is_multiple_of(8) && bytes.is_multiple_of(8),
+            "a copy of Non-secure memory is not made of whole words"
+        );
+        assert!(
+            offset <= GRANULE_BYTES && bytes <= GRANULE_BYTES - offset,
+            "a copy of Non-secure memory leaves its granule"
+        );
+        let view = self.table.show(NS_SLOT, granule, NS_WINDOW);
+        let status = copy(view.as_ptr().wrapping_add(offset));
+        self.table.hide(NS_SLOT);
+        outcome(status)
+    }
+}
+
+impl NsMemory for NsCopy {
+    fn read(&self, from: GranuleAddr, offset: usize, into: &mut [u8]) -> Result<(), AccessFault> {
+        self.with_window(from, offset, into.len(), |view| {
+            // SAFETY: `into` is writable for its length, a multiple of 8; the window shows that much
+            // behind `view`, and an abort there is an error value.
+            unsafe { rmm_copy_in(into.as_mut_ptr(), view, into.len()) }
+        })
+    }
+
+    fn write(&self, to: GranuleAddr, offset: usize, from: &[u8]) -> Result<(), AccessFault> {
+        self.with_window(to, offset, from.len(), |view| {
+            // SAFETY: `from` is readable for its length, a multiple of 8; the window shows that much
+            // behind `view`, and an abort there is an error value.
+            unsafe { rmm_copy_out(view, from.as_ptr(), from.len()) }
+        })
+    }
+}
+
+/// Writes zeroes over the granule that a window shows at `view`.
+///
+/// # Safety
+///
+/// The window shows the granule for the whole call and nobody else uses the granule.
+pub(crate) unsafe fn zero_granule(view: NonNull<u8>) -> Result<(), AccessFault> {
+    // SAFETY: 4 KiB at `view` are mapped writable (caller); an abort there is an error value.
+    outcome(unsafe { rmm_zero_granule(view.as_ptr()) })
+}
+
+fn outcome(status: u64) -> Result<(), AccessFault> {
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(AccessFault)
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Windows: how a PE sees a granule for a moment.
+//!
+//! Each PE has a level 3 table of its own and addresses that no other PE uses, so showing and hiding a
+//! granule is a store and local maintenance. Two windows are for the copies and fills of one call; the
+//! others are a pool of slots, each taken by one view at a time.
+
+use core::arch::asm;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::{NonNull, with_exposed_provenance_mut};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr};
+use rmm_granule::{AccessFault, GranuleWindow};
+
+use crate::entry::PeSlot;
+use crate::ns_copy::zero_granule;
+use crate::stage1::{REALM_WINDOW, windows_of};
+
+/// The window for Non-secure memory.
+pub(crate) const NS_SLOT: usize = 0;
+/// The window for filling a granule with zeroes.
+const ZERO_SLOT: usize = 1;
+/// The first window of the pool.
+const POOL: usize = 2;
+/// Windows in the pool: one command maps about five granules, a table walk included.
+const POOL_SLOTS: usize = 16;
+
+/// The window table of this PE.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowTable {
+    entries: &'static [AtomicU64; 512],
+    base: usize,
+    _on_this_pe: PhantomData<*mut ()>,
+}
+
+impl WindowTable {
+    pub(crate) fn new(slot: &PeSlot) -> Self {
+        let table = slot.window_table() as usize;
+        let entries = with_exposed_provenance_mut::<[AtomicU64; 512]>(table);
+        // SAFETY: stage 1 set a level 3 table aside for this PE, for ever; it is 4 KiB of mapped memory
+        // whose only writer is this PE, through these atomics.
+        let entries = unsafe { &*entries };
+        let table = Self {
+            entries,
+            base: windows_of(slot.number()),
+            _on_this_pe: PhantomData,
+        };
+        for slot in 0..POOL + POOL_SLOTS {
+            table.hide(slot);
+        }
+        table
+    }
+
+    /// Shows `granule` in the empty window `slot`.
+    pub(crate) fn show(&self, slot: usize, granule: GranuleAddr, attributes: u64) -> NonNull<u8> {
+        self.entries[slot].store(granule.raw() | attributes, Ordering::Relaxed);
+        // SAFETY: barriers only: the walker of this PE sees the entry, then the instructions behind use
+        // it (Arm ARM D8.2.6). An invalid entry is not cached, so nothing needs to be invalidated.
+        unsafe { asm!("dsb nshst", "isb", options(nostack, preserves_flags)) };
+        NonNull::new(with_exposed_provenance_mut(
+            self.base + slot * GRANULE_BYTES,
+        ))
+        .expect("windows are not at address zero")
+    }
+
+    /// Empties the window `slot`.
+    ///
+    /// Waits until no earlier access can use the old entry. Instructions that were fetched already may
+    /// not, so nothing needs to be synchronised: the next to use the address shows something there first.
+    pub(crate) fn hide(&self, slot: usize) {
+        self.entries[slot].store(0, Ordering::Relaxed);
+        let page = (self.base + slot * GRANULE_BYTES) as u64 / GRANULE_SIZE;
+        // SAFETY: invalidates one page of addresses that only windows use; the owner of the view promised
+        // not to use it again.
+        unsafe {
+            asm!(
+                "dsb nshst",
+                "tlbi vae2, {page}",
+                "dsb nsh",
+                page = in(reg) page,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    fn slot_at(&self, view: NonNull<u8>) -> usize {
+        (view.addr().get() - self.base) / GRANULE_BYTES
+    }
+}
+
+/// The windows of this PE on granules of the Realm world.
+#[derive(Debug)]
+pub struct Windows {
+    table: WindowTable,
+    /// Bit n: slot n of the pool is taken.
+    taken: Cell<u32>,
+}
+
+impl Windows {
+    pub(crate) fn new(table: WindowTable) -> Self {
+        Self {
+            table,
+            taken: Cell::new(0),
+        }
+    }
+}
+
+// SAFETY: a taken slot is not given out again before its `unmap`, so a view keeps showing its granule; the
+// descriptor maps all of it read-write, cacheable and inner shareable as every observer of Realm memory
+// does. Panics when the pool is empty.
+unsafe impl GranuleWindow for Windows {
+    fn map(&self, granule: GranuleAddr) -> NonNull<u8> {
+        let taken = self.taken.get();
+        let slot = taken.trailing_ones() as usize;
+        assert!(slot < POOL_SLOTS, "every window of this PE is taken");
+        self.taken.set(taken | 1 << slot);
+        self.table.show(POOL + slot, granule, REALM_WINDOW)
+    }
+
+    unsafe fn unmap(&self, view: NonNull<u8>) {
+        let slot = self.table.slot_at(view);
+        self.table.hide(slot);
+        self.taken.set(self.taken.get() & !(1 << (slot - POOL)));
+    }
+
+    unsafe fn zero(&self, granule: GranuleAddr) -> Result<(), AccessFault> {
+        let view = self.table.show(ZERO_SLOT, granule, REALM_WINDOW);
+        // SAFETY: the window shows the granule until `hide`, and the caller promises that nobody else
+        // uses it.
+        let result = unsafe { zero_granule(view) };
+        self.table.hide(ZERO_SLOT);
+        result
+    }
+}
