@@ -10,14 +10,14 @@ use core::ops::Range;
 use host_mm::addr::Pfn;
 use host_vmm::bundle::{self, Bundle, HEADER_BYTES, Part};
 
-use crate::board;
+use crate::{board, memory};
 
 /// The bundle and where it is.
 #[derive(Debug)]
 pub(crate) struct LoadedBundle {
     /// What its header says.
     pub(crate) header: Bundle,
-    range: Range<usize>,
+    range: Range<u64>,
 }
 
 impl LoadedBundle {
@@ -29,22 +29,22 @@ impl LoadedBundle {
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub(crate) unsafe fn find(dram: &[Range<usize>]) -> Result<Self, String> {
+    pub(crate) unsafe fn find(dram: &[Range<u64>]) -> Result<Self, String> {
         let base = board::BUNDLE_BASE;
         let room = dram
             .iter()
             .find(|range| range.contains(&base))
             .map_or(0, |range| range.end - base);
-        if room < HEADER_BYTES {
+        if room < HEADER_BYTES as u64 {
             return Err(format!(
                 "there is no memory at {base:#x}, where the bundle belongs"
             ));
         }
         // SAFETY: there is memory for a header, mapped by the caller's word.
-        let header = unsafe { bytes(base, HEADER_BYTES) };
+        let header = unsafe { memory::bytes(base..base + HEADER_BYTES as u64) };
         let header = header.first_chunk().expect("it has the size of a header");
         let header = bundle::parse(header, None).map_err(|e| format!("bundle: {e}"))?;
-        let size = usize::try_from(header.file_bytes).unwrap_or(usize::MAX);
+        let size = header.file_bytes;
         if size > room {
             return Err(format!(
                 "the bundle of {size:#x} bytes does not fit into memory"
@@ -57,28 +57,20 @@ impl LoadedBundle {
     }
 
     /// Returns where the bundle is.
-    pub(crate) fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<u64> {
         self.range.clone()
     }
 
     /// Returns the page where a part starts that is page aligned in the file.
     pub(crate) fn first_page(&self, part: &Part) -> Pfn {
-        Pfn::containing(self.range.start as u64 + part.offset)
+        Pfn::containing(self.range.start + part.offset)
     }
 
     /// Returns the contents of a part.
     pub(crate) fn contents(&self, part: &Part) -> &[u8] {
-        let start = self.range.start + part.offset as usize;
+        let start = self.range.start;
         // SAFETY: the parser has checked that the part lies in the file, and `find` that the file
         // lies in mapped memory; its caller keeps it unchanged.
-        unsafe { bytes(start, part.size_bytes as usize) }
+        unsafe { memory::bytes(start + part.offset..start + part.end()) }
     }
-}
-
-/// # Safety
-/// `len` bytes at `address` must be mapped memory that nobody changes.
-unsafe fn bytes(address: usize, len: usize) -> &'static [u8] {
-    let start = core::ptr::with_exposed_provenance(address);
-    // SAFETY: the caller vouches for the memory.
-    unsafe { core::slice::from_raw_parts(start, len) }
 }

@@ -11,10 +11,10 @@ use core::ptr::NonNull;
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicError, GicV3, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
+use host_vmm::platform::Platform;
 use spin::{Mutex, Once};
 
 use crate::board;
-use crate::platform::Platform;
 
 /// Wakes a PE: SGI 1. SGI 0 is what a guest kernel under test would use first.
 const KICK: IntId = IntId::sgi(1);
@@ -70,8 +70,10 @@ pub(crate) unsafe fn init(platform: &Platform) -> Result<(), GicError> {
     Ok(())
 }
 
-fn device<T>(address: usize) -> NonNull<T> {
-    let address = address.try_into().expect("no device is at address zero");
+fn device<T>(address: u64) -> NonNull<T> {
+    let address = (address as usize)
+        .try_into()
+        .expect("no device is at address zero");
     NonNull::with_exposed_provenance(address)
 }
 

@@ -6,6 +6,7 @@
 
 use core::ops::Range;
 
+use host_mm::addr::PAGE_SIZE;
 use spin::Mutex;
 use talc::TalcLock;
 use talc::source::Manual;
@@ -13,12 +14,11 @@ use talc::source::Manual;
 use crate::image;
 
 /// Size of the first part in bytes.
-const FIRST_BYTES: usize = 4 << 20;
+const FIRST_BYTES: u64 = 4 << 20;
 /// What the host needs beside records of pages, in bytes.
-const BASE_BYTES: usize = 16 << 20;
+const BASE_BYTES: u64 = 16 << 20;
 /// What the records of one page of DRAM need at most, in bytes.
-const BYTES_PER_PAGE: usize = 20;
-const PAGE: usize = 0x1000;
+const BYTES_PER_PAGE: u64 = 20;
 
 #[global_allocator]
 static HEAP: TalcLock<Mutex<()>, Manual> = TalcLock::new(Manual);
@@ -33,30 +33,31 @@ pub(crate) unsafe fn init() {
 }
 
 /// Returns where the second part will be on a machine with `dram_bytes` of memory.
-pub(crate) fn second(dram_bytes: usize) -> Range<usize> {
+pub(crate) fn second(dram_bytes: u64) -> Range<u64> {
     let start = first().end;
-    let records = dram_bytes / PAGE * BYTES_PER_PAGE;
-    start..(start + BASE_BYTES + records).next_multiple_of(PAGE)
+    let records = dram_bytes / PAGE_SIZE * BYTES_PER_PAGE;
+    start..(start + BASE_BYTES + records).next_multiple_of(PAGE_SIZE)
 }
 
 /// Gives the heap its second part.
 ///
 /// # Safety
 /// Only once; `part` must be what [`second`] returned, lie in DRAM, and be free.
-pub(crate) unsafe fn add(part: Range<usize>) {
+pub(crate) unsafe fn add(part: Range<u64>) {
     // SAFETY: the caller vouches for the memory.
     unsafe { claim(part) };
 }
 
-fn first() -> Range<usize> {
+fn first() -> Range<u64> {
     let start = image::whole().end;
     start..start + FIRST_BYTES
 }
 
 /// # Safety
 /// `part` must be mapped memory that nothing else uses, ever.
-unsafe fn claim(part: Range<usize>) {
-    let base = core::ptr::with_exposed_provenance_mut(part.start);
+unsafe fn claim(part: Range<u64>) {
+    let bytes = (part.end - part.start) as usize;
+    let base = core::ptr::with_exposed_provenance_mut(part.start as usize);
     // SAFETY: the caller vouches for the memory; a `Manual` source allows claims.
-    unsafe { HEAP.lock().claim(base, part.len()) }.expect("the part is large enough for a heap");
+    unsafe { HEAP.lock().claim(base, bytes) }.expect("the part is large enough for a heap");
 }

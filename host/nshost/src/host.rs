@@ -11,13 +11,13 @@ use core::ops::Range;
 use host_mm::client::RmiCalls;
 use host_mm::host::Host;
 use host_vmm::bundle::{Mode, Options};
+use host_vmm::platform::Platform;
 use log::info;
 use rmi::FeatureRegister0;
 use rmi::features::FEATURE_REGISTER_0_INDEX;
 
 use crate::bundle::LoadedBundle;
 use crate::machine::Machine;
-use crate::platform::Platform;
 use crate::{board, console, gic, heap, image, memory, mmu, pe, realm};
 
 /// The RMI version the host speaks: 1.0.
@@ -27,7 +27,7 @@ const RMI_VERSION: u64 = 1 << 16;
 ///
 /// # Errors
 /// A sentence that says why the run is not what it should be.
-pub(crate) fn run(device_tree: usize) -> Result<(), String> {
+pub(crate) fn run(device_tree: u64) -> Result<(), String> {
     info!("stage: boot");
     let Owned {
         platform,
@@ -62,17 +62,19 @@ struct Owned {
     /// What the device tree says.
     platform: Platform,
     /// Memory that is mapped.
-    dram: Vec<Range<usize>>,
+    dram: Vec<Range<u64>>,
     /// The part of it that is heap.
-    heap: Range<usize>,
+    heap: Range<u64>,
 }
 
 /// Makes the machine the host's: memory, interrupts, processors.
-fn take_over(device_tree: usize) -> Result<Owned, String> {
+fn take_over(device_tree: u64) -> Result<Owned, String> {
     // SAFETY: the board says that its device tree is there; the first map covers it.
-    let platform = unsafe { Platform::read(device_tree) }.map_err(|e| e.to_string())?;
+    let found = unsafe { memory::read_platform(device_tree) };
+    let (mut platform, tree) = found.map_err(|e| e.to_string())?;
+    platform.reserved.push(tree);
     info!("{}: {}", board::NAME, platform.model);
-    let dram = memory::subtract(&platform.dram, &platform.no_map);
+    let dram = platform.mappable();
     mmu::set_up(&dram).map_err(|e| format!("cannot map memory: {e}"))?;
     let heap = add_heap(&platform, &dram)?;
     // SAFETY: this is the only call; only `gic` touches the GIC.
@@ -93,11 +95,11 @@ fn take_over(device_tree: usize) -> Result<Owned, String> {
 }
 
 /// Gives the heap all it needs and returns where all of the heap is.
-fn add_heap(platform: &Platform, dram: &[Range<usize>]) -> Result<Range<usize>, String> {
+fn add_heap(platform: &Platform, dram: &[Range<u64>]) -> Result<Range<u64>, String> {
     let part = heap::second(platform.dram_bytes());
     let whole = image::whole().end..part.end;
-    let fits = |range: &Range<usize>| range.start <= whole.start && whole.end <= range.end;
-    let taken = |range: &Range<usize>| range.start < whole.end && whole.start < range.end;
+    let fits = |range: &Range<u64>| range.start <= whole.start && whole.end <= range.end;
+    let taken = |range: &Range<u64>| range.start < whole.end && whole.start < range.end;
     let is_free = !platform.reserved.iter().any(taken) && whole.end <= board::BUNDLE_BASE;
     if !dram.iter().any(fits) || !is_free {
         return Err("there is no room for the heap behind the image".into());

@@ -16,8 +16,8 @@ macro_rules! parts {
 
         $(
             $(#[$doc])*
-            pub(crate) fn $name() -> Range<usize> {
-                (&raw const $start).addr()..(&raw const $end).addr()
+            pub(crate) fn $name() -> Range<u64> {
+                (&raw const $start).addr() as u64..(&raw const $end).addr() as u64
             }
         )+
     };

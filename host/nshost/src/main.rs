@@ -27,7 +27,6 @@ mod machine;
 mod memory;
 mod mmu;
 mod pe;
-mod platform;
 mod power;
 mod realm;
 mod smc;
@@ -39,7 +38,7 @@ use log::info;
 
 /// Continues on the boot PE after `entry.S`, with what EL3 left in x0 and x1.
 #[unsafe(no_mangle)]
-extern "C" fn host_main(x0: usize, x1: usize) -> ! {
+extern "C" fn host_main(x0: u64, x1: u64) -> ! {
     // SAFETY: this is the first and only call; only `console` touches the UART.
     unsafe { console::init() };
     // SAFETY: nothing has been allocated; the memory behind the image is in the first map, and

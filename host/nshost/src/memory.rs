@@ -18,6 +18,7 @@ use host_mm::host::Host;
 use host_mm::machine::{PhysMemory, Table};
 use host_mm::memmap::{Mapping, MemoryMap};
 use host_mm::pages::{Delegable, PageAllocator, PageUse, Wish};
+use host_vmm::platform::{self, Platform, PlatformError, SIZE_BYTES};
 
 use crate::machine::Machine;
 
@@ -91,27 +92,38 @@ fn read_word(pfn: Pfn, index: usize) -> u64 {
     unsafe { word.read() }
 }
 
-/// Returns `whole` without `holes`, in ascending order.
-pub(crate) fn subtract(whole: &[Range<usize>], holes: &[Range<usize>]) -> Vec<Range<usize>> {
-    holes.iter().fold(whole.to_vec(), |ranges, hole| {
-        ranges
-            .into_iter()
-            .flat_map(|range| {
-                let before = range.start..hole.start.clamp(range.start, range.end);
-                let after = hole.end.clamp(range.start, range.end)..range.end;
-                if hole.end <= range.start || hole.start >= range.end {
-                    [range, 0..0]
-                } else {
-                    [before, after]
-                }
-            })
-            .filter(|range| !range.is_empty())
-            .collect()
-    })
+/// Returns memory as it is.
+///
+/// # Safety
+/// `range` must be mapped memory that nobody changes, ever.
+pub(crate) unsafe fn bytes(range: Range<u64>) -> &'static [u8] {
+    let start = ptr::with_exposed_provenance(range.start as usize);
+    let len = (range.end - range.start) as usize;
+    // SAFETY: the caller vouches for the memory.
+    unsafe { core::slice::from_raw_parts(start, len) }
+}
+
+/// Reads the device tree at `address`; returns the machine and where the tree is.
+///
+/// # Safety
+/// `address` must be the start of a page of mapped memory, with a device tree or something else in
+/// it, that nobody changes.
+///
+/// # Errors
+/// There is no useful device tree.
+pub(crate) unsafe fn read_platform(address: u64) -> Result<(Platform, Range<u64>), PlatformError> {
+    // SAFETY: the caller vouches for a page.
+    let head = unsafe { bytes(address..address + SIZE_BYTES as u64) };
+    let head = head.first_chunk().expect("it has that size");
+    let size = platform::tree_bytes(head).ok_or(PlatformError::Malformed)?;
+    let range = address..address + size as u64;
+    // SAFETY: what starts like a device tree has the size it says.
+    let tree = unsafe { bytes(range.clone()) };
+    Ok((Platform::parse(tree)?, range))
 }
 
 /// Returns the records of all pages of `dram`, with those of `in_use` taken out.
-pub(crate) fn allocator(dram: &[Range<usize>], in_use: &[Range<usize>]) -> PageAllocator {
+pub(crate) fn allocator(dram: &[Range<u64>], in_use: &[Range<u64>]) -> PageAllocator {
     let ranges: Vec<PhysRange> = dram.iter().map(phys_range).collect();
     let pages = PageAllocator::new(&ranges);
     for range in in_use {
@@ -121,7 +133,7 @@ pub(crate) fn allocator(dram: &[Range<usize>], in_use: &[Range<usize>]) -> PageA
 }
 
 /// Returns the map in which `dram` is memory and everything else a device.
-pub(crate) fn map(dram: &[Range<usize>]) -> MemoryMap {
+pub(crate) fn map(dram: &[Range<u64>]) -> MemoryMap {
     let regions: Vec<_> = dram
         .iter()
         .map(|range| (phys_range(range), Mapping::Map))
@@ -132,12 +144,12 @@ pub(crate) fn map(dram: &[Range<usize>]) -> MemoryMap {
 /// Finds out which memory the RMM accepts, 2 MiB at a time, from one free page of each.
 ///
 /// Returns how many bytes it refuses.
-pub(crate) fn probe(host: &Host<Machine>, dram: &[Range<usize>]) -> u64 {
+pub(crate) fn probe(host: &Host<Machine>, dram: &[Range<u64>]) -> u64 {
     let mut refused = 0;
     for range in dram {
-        let (mut start, range_end) = (range.start as u64, range.end as u64);
-        while start < range_end {
-            let end = range_end.min((start / BLOCK_2M + 1) * BLOCK_2M);
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min((start / BLOCK_2M + 1) * BLOCK_2M);
             let block = PhysRange::new(start, end - start);
             if !is_accepted(host, block) {
                 host.pages().set_delegable(block, Delegable::No);
@@ -167,6 +179,6 @@ fn is_accepted(host: &Host<Machine>, block: PhysRange) -> bool {
     is_accepted
 }
 
-fn phys_range(range: &Range<usize>) -> PhysRange {
-    PhysRange::new(range.start as u64, range.len() as u64)
+fn phys_range(range: &Range<u64>) -> PhysRange {
+    PhysRange::new(range.start, range.end - range.start)
 }

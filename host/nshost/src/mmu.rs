@@ -93,7 +93,7 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// A range that cannot be mapped.
-pub(crate) fn set_up(dram: &[Range<usize>]) -> Result<(), MapError> {
+pub(crate) fn set_up(dram: &[Range<u64>]) -> Result<(), MapError> {
     let mut map = IdMap::new(ROOT_LEVEL, El2);
     map_range(&mut map, board::DEVICES, DEVICE)?;
     let image = image::whole();
@@ -113,9 +113,13 @@ pub(crate) fn set_up(dram: &[Range<usize>]) -> Result<(), MapError> {
     map_range(&mut map, image::rodata(), CONSTANTS)?;
     map_range(&mut map, image::data(), DATA)?;
     for pe in 0..MAX_PES {
-        let slot = image::stacks().start + pe * STACK_SLOT_BYTES;
+        let slot = image::stacks().start + (pe * STACK_SLOT_BYTES) as u64;
         for part in [DUMP_STACK, STACK] {
-            map_range(&mut map, slot + part.start..slot + part.end, DATA)?;
+            map_range(
+                &mut map,
+                slot + part.start as u64..slot + part.end as u64,
+                DATA,
+            )?;
         }
     }
     map.mark_active();
@@ -126,13 +130,16 @@ pub(crate) fn set_up(dram: &[Range<usize>]) -> Result<(), MapError> {
 
 fn map_range(
     map: &mut IdMap<El2>,
-    range: Range<usize>,
+    range: Range<u64>,
     attributes: El23Attributes,
 ) -> Result<(), MapError> {
     if range.is_empty() {
         return Ok(());
     }
-    map.map_range(&MemoryRegion::new(range.start, range.end), attributes)
+    map.map_range(
+        &MemoryRegion::new(range.start as usize, range.end as usize),
+        attributes,
+    )
 }
 
 /// Turns the final map on for this PE.

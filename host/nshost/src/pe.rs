@@ -12,11 +12,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use aarch64_cpu::asm;
 use aarch64_cpu::registers::{Readable, TPIDR_EL2};
+use host_vmm::platform::Platform;
 use log::warn;
 use spin::{Mutex, Once};
 
 use crate::entry::MAX_PES;
-use crate::platform::Platform;
 use crate::{gic, mmu, power, timer};
 
 /// Affinities of the PEs in use, by number.

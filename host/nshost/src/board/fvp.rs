@@ -12,14 +12,14 @@ pub(crate) const UART_BASE: usize = 0x1C09_0000;
 /// Interrupt of the console: SPI 5.
 pub(crate) const UART_INTID: u32 = 37;
 /// Where the guest bundle is loaded.
-pub(crate) const BUNDLE_BASE: usize = 0x9000_0000;
+pub(crate) const BUNDLE_BASE: u64 = 0x9000_0000;
 /// What the first gigabytes hold, as far as the image needs before it has read the device tree.
 pub(crate) const FIRST_GIGABYTES: [Option<Gigabyte>; 3] =
     [Some(Gigabyte::Devices), None, Some(Gigabyte::Memory)];
 /// Where devices are; all of it is mapped as device memory.
-pub(crate) const DEVICES: core::ops::Range<usize> = 0x1C00_0000..0x3000_0000;
+pub(crate) const DEVICES: core::ops::Range<u64> = 0x1C00_0000..0x3000_0000;
 
 /// Returns where the device tree is: TF-A passes the address in x1.
-pub(crate) fn device_tree(_x0: usize, x1: usize) -> usize {
+pub(crate) fn device_tree(_x0: u64, x1: u64) -> u64 {
     x1
 }
