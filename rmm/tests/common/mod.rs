@@ -1,0 +1,253 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! A monitor on the fake machine, and a Host that calls it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+
+use rmi::{Command, GRANULE_SIZE, GranuleAddr, RealmParams, RmiError, RmiReturn, RttLevel};
+use rmm::Monitor;
+use rmm_fake::{FakeMachine, FakePe, default_features};
+use rmm_granule::{GranuleTable, StateCode};
+use rmm_hal::CpuFeatures;
+use zerocopy::IntoBytes;
+
+pub(crate) const GRANULES: usize = 2048;
+pub(crate) const MEMORY: u64 = 0x8000_0000;
+
+/// The monitor, its machine, and the Host's idea of which granules are free.
+pub(crate) struct World<'m> {
+    pub(crate) monitor: &'m Monitor<'m>,
+    pub(crate) pe: FakePe<'m>,
+    next: Cell<usize>,
+}
+
+/// Runs `test` on a machine with these features.
+pub(crate) fn with_features(cpu: CpuFeatures, test: impl FnOnce(&World<'_>)) {
+    let machine = FakeMachine::new(GranuleAddr::new(MEMORY).unwrap(), GRANULES, cpu);
+    let banks = [machine.bank()];
+    let vmids: Vec<AtomicU64> = (0..1024).map(|_| AtomicU64::new(0)).collect();
+    let granules = GranuleTable::new(&banks);
+    let monitor = Monitor::new(machine.features().clone(), granules, &vmids);
+    test(&World {
+        monitor: &monitor,
+        pe: FakePe::new(&machine),
+        next: Cell::new(1024),
+    });
+}
+
+/// Runs `test` on the default machine.
+pub(crate) fn world(test: impl FnOnce(&World<'_>)) {
+    with_features(default_features(), test);
+}
+
+impl<'m> World<'m> {
+    pub(crate) fn machine(&self) -> &'m FakeMachine {
+        self.pe.machine()
+    }
+
+    /// Returns the registers of the reply.
+    pub(crate) fn registers(&self, command: Command) -> [u64; 8] {
+        let reply = self.monitor.handle(&self.pe, &command.encode());
+        assert_eq!(self.pe.views(), 0, "{command:?} leaves a granule mapped");
+        reply
+    }
+
+    /// Returns the outputs, or the failure; unused registers must be zero.
+    pub(crate) fn call<const N: usize>(&self, command: Command) -> Result<[u64; N], RmiError> {
+        let [status, outputs @ ..] = self.registers(command);
+        let (used, unused) = outputs.split_at(N);
+        assert!(unused.iter().all(|word| *word == 0), "{outputs:x?}");
+        let outputs = used.try_into().unwrap();
+        RmiReturn::unpack(status)
+            .unwrap()
+            .result()
+            .map(|()| outputs)
+    }
+
+    /// Calls a command without outputs.
+    pub(crate) fn run(&self, command: Command) -> Result<(), RmiError> {
+        self.call::<0>(command).map(|_| ())
+    }
+
+    /// Returns a granule that nobody uses.
+    pub(crate) fn fresh(&self) -> GranuleAddr {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        self.machine().granule(n)
+    }
+
+    /// Delegates a granule.
+    pub(crate) fn delegate(&self, granule: GranuleAddr) -> u64 {
+        let addr = granule.raw();
+        self.run(Command::GranuleDelegate { addr }).unwrap();
+        addr
+    }
+
+    /// Returns a delegated granule.
+    pub(crate) fn delegated(&self) -> u64 {
+        self.delegate(self.fresh())
+    }
+
+    /// Returns the state and the count of a granule.
+    pub(crate) fn state(&self, at: u64) -> (StateCode, u16) {
+        let at = GranuleAddr::new(at).unwrap();
+        self.monitor.granules().peek(at.phys()).unwrap()
+    }
+
+    /// Asserts that a granule is unused and wiped.
+    pub(crate) fn assert_delegated(&self, at: u64) {
+        assert_eq!(self.state(at), (StateCode::Delegated, 0));
+        assert!(self.machine().is_zero(GranuleAddr::new(at).unwrap()));
+    }
+
+    /// Writes a Host page.
+    pub(crate) fn write_page(&self, bytes: &[u8]) -> u64 {
+        let page = self.fresh();
+        self.machine().host_write(page, 0, bytes).unwrap();
+        page.raw()
+    }
+
+    /// Creates a Realm and returns it.
+    pub(crate) fn realm(&self, shape: Shape) -> Realm<'_, 'm> {
+        let rd = self.delegated();
+        self.realm_at(rd, shape).unwrap()
+    }
+
+    /// Creates a Realm whose descriptor is at `rd`.
+    pub(crate) fn realm_at(&self, rd: u64, shape: Shape) -> Result<Realm<'_, 'm>, RmiError> {
+        let tables = usize::try_from(shape.tables).unwrap();
+        self.next
+            .set(self.next.get().next_multiple_of(tables.max(1)));
+        let roots: Vec<u64> = (0..tables).map(|_| self.delegated()).collect();
+        let params = shape.params(roots[0]);
+        let params_ptr = self.write_page(params.as_bytes());
+        self.run(Command::RealmCreate { rd, params_ptr })?;
+        Ok(Realm {
+            world: self,
+            rd,
+            roots,
+            shape,
+        })
+    }
+}
+
+/// What a test Realm looks like.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) flags: u64,
+    pub(crate) s2sz: u8,
+    pub(crate) start: i64,
+    pub(crate) tables: u32,
+    pub(crate) vmid: u16,
+}
+
+impl Shape {
+    pub(crate) const DEFAULT: Self = Self {
+        flags: 0,
+        s2sz: 40,
+        start: 0,
+        tables: 1,
+        vmid: 1,
+    };
+
+    pub(crate) fn params(self, rtt_base: u64) -> RealmParams {
+        let mut params = RealmParams::default();
+        params.flags = self.flags;
+        params.s2sz = self.s2sz;
+        params.num_bps = 5;
+        params.num_wps = 3;
+        params.rpv = [0x42; 64];
+        params.vmid = self.vmid;
+        params.rtt_base = rtt_base;
+        params.rtt_level_start = self.start;
+        params.rtt_num_start = self.tables;
+        params
+    }
+
+    /// The first unprotected address.
+    pub(crate) fn shared(self) -> u64 {
+        1 << (self.s2sz - 1)
+    }
+}
+
+/// A Realm under construction.
+pub(crate) struct Realm<'w, 'm> {
+    pub(crate) world: &'w World<'m>,
+    pub(crate) rd: u64,
+    pub(crate) roots: Vec<u64>,
+    pub(crate) shape: Shape,
+}
+
+impl Realm<'_, '_> {
+    /// Creates the tables for `ipa` from below the start down to `level`; returns them, root first.
+    pub(crate) fn tables_to(&self, ipa: u64, level: i64) -> Vec<u64> {
+        (self.shape.start + 1..=level)
+            .map(|level| self.table(ipa, level))
+            .collect()
+    }
+
+    /// Creates one table.
+    pub(crate) fn table(&self, ipa: u64, level: i64) -> u64 {
+        let rtt = self.world.delegated();
+        let parent = RttLevel::new(level - 1).unwrap();
+        let ipa = ipa & !(parent.block_size() - 1);
+        let rd = self.rd;
+        let level = level.cast_unsigned();
+        let create = Command::RttCreate {
+            rd,
+            rtt,
+            ipa,
+            level,
+        };
+        self.world.run(create).unwrap();
+        rtt
+    }
+
+    /// Adds a page of unknown contents.
+    pub(crate) fn page(&self, ipa: u64) -> u64 {
+        let data = self.world.delegated();
+        let rd = self.rd;
+        self.world
+            .run(Command::DataCreateUnknown { rd, data, ipa })
+            .unwrap();
+        data
+    }
+
+    /// Reads an entry.
+    pub(crate) fn entry(&self, ipa: u64, level: i64) -> [u64; 4] {
+        let (rd, level) = (self.rd, level.cast_unsigned());
+        self.world
+            .call(Command::RttReadEntry { rd, ipa, level })
+            .unwrap()
+    }
+
+    /// Declares memory.
+    pub(crate) fn init_ripas(&self, base: u64, top: u64) -> Result<u64, RmiError> {
+        let rd = self.rd;
+        let [out] = self.world.call(Command::RttInitRipas { rd, base, top })?;
+        Ok(out)
+    }
+
+    pub(crate) fn activate(&self) {
+        let rd = self.rd;
+        self.world.run(Command::RealmActivate { rd }).unwrap();
+    }
+
+    pub(crate) fn destroy(&self) -> Result<(), RmiError> {
+        let rd = self.rd;
+        self.world.run(Command::RealmDestroy { rd })
+    }
+}
+
+/// `RMI_ERROR_RTT` at a level.
+pub(crate) fn rtt(level: i64) -> RmiError {
+    RmiError::Rtt(RttLevel::new(level).unwrap())
+}
+
+pub(crate) const PAGE: u64 = GRANULE_SIZE;
+pub(crate) const L2: u64 = 0x20_0000;
+pub(crate) const L1: u64 = 0x4000_0000;
