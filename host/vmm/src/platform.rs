@@ -191,6 +191,7 @@ mod tests {
     use super::*;
     use crate::fdt::GuestTree;
     use crate::machine::{GICD_BASE, GICR_BASE, GuestMap, RAM_BASE};
+    use alloc::vec;
     use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
     /// A guest's tree is one of a whole machine, too.
@@ -242,8 +243,9 @@ mod tests {
     #[test]
     fn firmware_memory_is_not_mappable() {
         let platform = Platform::parse(&with_reservations(&guest_tree())).unwrap();
-        assert_eq!(platform.no_map, [0x8010_0000..0x8010_1000]);
-        assert_eq!(platform.reserved, [0x8020_0000..0x8020_1000]);
+        let (firmware, blob) = (0x8010_0000..0x8010_1000, 0x8020_0000..0x8020_1000);
+        assert_eq!(platform.no_map, [firmware]);
+        assert_eq!(platform.reserved, [blob]);
         let mappable = [0x8000_0000..0x8010_0000, 0x8010_1000..0x9000_0000];
         assert_eq!(platform.mappable(), mappable);
     }
@@ -257,18 +259,23 @@ mod tests {
         assert_eq!(tree_bytes(&[0; SIZE_BYTES]), None);
     }
 
+    fn range(start: u64, end: u64) -> Range<u64> {
+        start..end
+    }
+
     #[test]
     fn subtract_leaves_what_is_outside_every_hole() {
         let whole = [0x10..0x20, 0x30..0x40];
+        let (inner, all) = (vec![range(0x14, 0x18)], vec![range(0, 0x99)]);
         let cases: [(&[Range<u64>], &[Range<u64>]); 5] = [
             (&[], &[0x10..0x20, 0x30..0x40]),
             (
                 &[0..0x10, 0x20..0x30, 0x40..0x50],
                 &[0x10..0x20, 0x30..0x40],
             ),
-            (&[0x14..0x18], &[0x10..0x14, 0x18..0x20, 0x30..0x40]),
+            (&inner, &[0x10..0x14, 0x18..0x20, 0x30..0x40]),
             (&[0x1F..0x31, 0x3F..0x99], &[0x10..0x1F, 0x31..0x3F]),
-            (&[0..0x99], &[]),
+            (&all, &[]),
         ];
         for (holes, left) in cases {
             assert_eq!(subtract(&whole, holes), left, "{holes:?}");
