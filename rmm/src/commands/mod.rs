@@ -22,11 +22,11 @@ impl Monitor<'_> {
         let Some(command) = Command::decode(registers) else {
             let [fid, ..] = registers;
             debug!("unknown function {fid:#x}");
-            return Reply::NOT_SUPPORTED.registers();
+            return Reply::NOT_SUPPORTED.registers_after(registers, 0);
         };
         let reply = self.serve(hal, command);
         log_command(command.id(), registers, &reply);
-        reply.registers()
+        reply.registers_after(registers, command.id().outputs().len())
     }
 
     fn serve<H: Hal>(&self, hal: &H, command: Command) -> Reply {

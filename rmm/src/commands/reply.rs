@@ -8,7 +8,10 @@ use core::fmt;
 use rmi::table::REGISTERS;
 use rmi::{RMI_SUCCESS, RmiError, RmiReturn, SMCCC_NOT_SUPPORTED};
 
-/// x0 to x7 of a reply. Registers that are no outputs are zero.
+/// The first register that a call preserves unless it is an output (SMCCC 1.2).
+const FIRST_PRESERVED: usize = 4;
+
+/// x0 to x7 of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reply([u64; REGISTERS]);
 
@@ -29,9 +32,23 @@ impl Reply {
         Self(registers)
     }
 
-    /// Returns the registers.
-    pub(crate) fn registers(self) -> [u64; REGISTERS] {
-        self.0
+    /// Returns x0 to x7 as the caller of `call` gets them when its function has `outputs` outputs.
+    ///
+    /// Of the registers that are no outputs, x1 to x3 are zero and x4 to x7 keep the caller's values.
+    /// The RMM specification wants zeroes up to x16, SMCCC 1.2 wants x4 to x17 preserved. EL3 restores
+    /// the registers from x5 (or x8) on itself, out of the monitor's reach, so the one rule that can
+    /// hold for all of them is the second, and clients check it.
+    pub(crate) fn registers_after(
+        self,
+        call: &[u64; REGISTERS],
+        outputs: usize,
+    ) -> [u64; REGISTERS] {
+        let mut registers = self.0;
+        let first_kept = FIRST_PRESERVED.max(outputs + 1);
+        for (register, word) in registers.iter_mut().zip(call).skip(first_kept) {
+            *register = *word;
+        }
+        registers
     }
 
     /// Says whether the command took effect.
@@ -107,15 +124,22 @@ impl fmt::Display for Reply {
 mod tests {
     use super::*;
 
+    /// x0 to x7 of some call.
+    const CALL: [u64; REGISTERS] = [10, 11, 12, 13, 14, 15, 16, 17];
+
     #[test]
-    fn reply_fills_unused_registers_with_zeroes() {
-        assert_eq!(Reply::new(3, [1, 2]).registers(), [3, 1, 2, 0, 0, 0, 0, 0]);
-        let failed: Result<[u64; 2], RmiError> = Err(RmiError::Realm(1));
+    fn reply_zeroes_x1_to_x3_and_keeps_x4_to_x7_unless_outputs() {
+        let reply = Reply::new(3, [1, 2]);
         assert_eq!(
-            Reply::from(failed).registers(),
-            [0x102, 0, 0, 0, 0, 0, 0, 0]
+            reply.registers_after(&CALL, 2),
+            [3, 1, 2, 0, 14, 15, 16, 17]
         );
-        assert_eq!(Reply::NOT_SUPPORTED.registers()[0], u64::MAX);
+        let failed: Result<[u64; 4], RmiError> = Err(RmiError::Realm(1));
+        assert_eq!(
+            Reply::from(failed).registers_after(&CALL, 4),
+            [0x102, 0, 0, 0, 0, 15, 16, 17]
+        );
+        assert_eq!(Reply::NOT_SUPPORTED.registers_after(&CALL, 0)[0], u64::MAX);
     }
 
     #[test]
@@ -125,7 +149,10 @@ mod tests {
             outputs: [0, 9],
         };
         let failed: Result<[u64; 2], _> = Err(failure);
-        assert_eq!(Reply::from(failed).registers(), [3, 0, 9, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            Reply::from(failed).registers_after(&CALL, 2)[..4],
+            [3, 0, 9, 0]
+        );
         assert!(!Reply::from(failed).is_success());
         let plain: Failure<2> = RmiError::Input.into();
         assert_eq!(plain.outputs, [0, 0]);
