@@ -8,8 +8,13 @@
 use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 
-use rmi::{Command, GRANULE_SIZE, GranuleAddr, RealmParams, RmiError, RmiReturn, RttLevel};
+use rmi::{
+    AddressFormat, Command, GRANULE_SIZE, GranuleAddr, Ipa, RealmParams, RmiError, RmiReturn,
+    RttLevel,
+};
 use rmm::Monitor;
+use rmm::realm::stage2::stage2_root;
+use rmm::rtt::Tree;
 use rmm_fake::{FakeMachine, FakePe, default_features};
 use rmm_granule::{GranuleTable, StateCode};
 use rmm_hal::CpuFeatures;
@@ -232,6 +237,73 @@ impl Realm<'_, '_> {
         Ok(out)
     }
 
+    /// Returns where the hardware of a running Realm would get to, through the TLB.
+    pub(crate) fn translate(&self, ipa: u64) -> Option<u64> {
+        let shape = self.shape;
+        let format = if shape.flags & 1 != 0 {
+            AddressFormat::Bits52
+        } else {
+            AddressFormat::Bits48
+        };
+        let tree = Tree::new(
+            GranuleAddr::new(self.roots[0]).unwrap(),
+            RttLevel::new(shape.start).unwrap(),
+            shape.tables,
+            shape.s2sz,
+            format,
+            52,
+        );
+        let root = stage2_root(&tree.unwrap(), shape.vmid, self.world.monitor.cpu());
+        let page = self.world.pe.translate(&root, Ipa::new(ipa));
+        page.map(GranuleAddr::raw)
+    }
+
+    /// Makes a table of consecutive pages, so that it can be folded; returns the first.
+    pub(crate) fn block_of_pages(&self, ipa: u64) -> u64 {
+        let first = self.world.machine().granule(512).raw();
+        for n in 0..512 {
+            let granule = self.world.machine().granule(512 + n);
+            let data = self.world.delegate(granule);
+            let ipa = ipa + u64::try_from(n).unwrap() * PAGE;
+            let rd = self.rd;
+            let create = Command::DataCreateUnknown { rd, data, ipa };
+            self.world.run(create).unwrap();
+        }
+        first
+    }
+
+    /// Removes a table.
+    pub(crate) fn destroy_table(&self, ipa: u64, level: i64) -> [u64; 8] {
+        let (rd, level) = (self.rd, level.cast_unsigned());
+        self.world.registers(Command::RttDestroy { rd, ipa, level })
+    }
+
+    /// Folds a table.
+    pub(crate) fn fold(&self, ipa: u64, level: i64) -> Result<u64, RmiError> {
+        let (rd, level) = (self.rd, level.cast_unsigned());
+        let [rtt] = self.world.call(Command::RttFold { rd, ipa, level })?;
+        Ok(rtt)
+    }
+
+    /// Maps memory of the Host.
+    pub(crate) fn map(&self, ipa: u64, level: i64, desc: u64) -> Result<(), RmiError> {
+        let rd = self.rd;
+        let level = level.cast_unsigned();
+        self.world.run(Command::RttMapUnprotected {
+            rd,
+            ipa,
+            level,
+            desc,
+        })
+    }
+
+    /// Unmaps memory of the Host; returns the registers.
+    pub(crate) fn unmap(&self, ipa: u64, level: i64) -> [u64; 8] {
+        let (rd, level) = (self.rd, level.cast_unsigned());
+        let unmap = Command::RttUnmapUnprotected { rd, ipa, level };
+        self.world.registers(unmap)
+    }
+
     pub(crate) fn activate(&self) {
         let rd = self.rd;
         self.world.run(Command::RealmActivate { rd }).unwrap();
@@ -247,6 +319,14 @@ impl Realm<'_, '_> {
 pub(crate) fn rtt(level: i64) -> RmiError {
     RmiError::Rtt(RttLevel::new(level).unwrap())
 }
+
+/// x0 of `RMI_ERROR_RTT` at a level.
+pub(crate) fn rtt_status(level: i64) -> u64 {
+    rtt(level).pack()
+}
+
+/// The attributes of ordinary memory of the Host in a descriptor.
+pub(crate) const WRITE_BACK: u64 = 0b110 << 2 | 0b11 << 6;
 
 pub(crate) const PAGE: u64 = GRANULE_SIZE;
 pub(crate) const L2: u64 = 0x20_0000;
