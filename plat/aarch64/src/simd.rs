@@ -9,7 +9,7 @@
 //! are never touched: a Realm cannot reach them.
 
 use core::arch::global_asm;
-use core::cell::UnsafeCell;
+use core::cell::RefCell;
 
 use rmm_hal::{CpuFeatures, GranuleWindow, RecContext, RunControls};
 
@@ -59,7 +59,7 @@ struct Registers {
 pub(crate) struct Simd {
     has_sve: bool,
     has_sme: bool,
-    host: UnsafeCell<Registers>,
+    host: RefCell<Registers>,
 }
 
 impl Simd {
@@ -67,7 +67,7 @@ impl Simd {
         Self {
             has_sve: features.sve_vq.is_some(),
             has_sme: features.sme,
-            host: UnsafeCell::new(Registers {
+            host: RefCell::new(Registers {
                 low: [0; 16 * 256],
                 high: [0; 16 * 256],
                 predicates: [0; 17 * 32],
@@ -105,26 +105,20 @@ impl Simd {
         streaming
     }
 
-    fn host(&self) -> &mut Registers {
-        // SAFETY: the value is reached from one PE only (`Simd` is not `Sync`), no method keeps the
-        // borrow beyond its own body, and none calls another that borrows while it holds one.
-        unsafe { &mut *self.host.get() }
-    }
-
     /// Puts the Host's registers aside and loads the REC's. Does nothing when they are loaded.
     pub(crate) fn enable<W: GranuleWindow>(
         &self,
         window: &W,
-        context: &mut RecContext,
+        context: &RecContext,
         controls: &RunControls,
     ) {
-        let host = self.host();
+        let mut host = self.host.borrow_mut();
         if host.loaded {
             return;
         }
         self.open();
         isb();
-        self.save_host(host);
+        self.save_host(&mut host);
         self.load_rec(window, context, controls);
         write_sysreg!("S3_3_C4_C4_1", context.fp_control[0]);
         write_sysreg!("S3_3_C4_C4_0", context.fp_control[1]);
@@ -144,14 +138,14 @@ impl Simd {
         controls: &RunControls,
     ) {
         self.open();
-        let host = self.host();
+        let mut host = self.host.borrow_mut();
         if !host.loaded {
             return;
         }
         isb();
         context.fp_control = [read_sysreg!("S3_3_C4_C4_1"), read_sysreg!("S3_3_C4_C4_0")];
         self.save_rec(window, context, controls);
-        self.load_host(host);
+        self.load_host(&host);
         host.loaded = false;
     }
 

@@ -126,7 +126,7 @@ impl RealmSide {
     pub(crate) fn load<W: GranuleWindow>(
         &self,
         window: &W,
-        context: &mut RecContext,
+        context: &RecContext,
         controls: &RunControls,
     ) {
         {
@@ -288,7 +288,7 @@ impl RealmSide {
     pub(crate) fn enable_simd<W: GranuleWindow>(
         &self,
         window: &W,
-        context: &mut RecContext,
+        context: &RecContext,
         controls: &RunControls,
     ) {
         self.simd.enable(window, context, controls);
