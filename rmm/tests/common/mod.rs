@@ -61,13 +61,15 @@ impl<'m> World<'m> {
         reply
     }
 
-    /// Returns the outputs, or the failure; unused registers must be zero.
+    /// Returns the outputs, or the failure. Of the other registers x1 to x3 are zero, the rest is kept.
     pub(crate) fn call<const N: usize>(&self, command: Command) -> Result<[u64; N], RmiError> {
-        let [status, outputs @ ..] = self.registers(command);
-        let (used, unused) = outputs.split_at(N);
-        assert!(unused.iter().all(|word| *word == 0), "{outputs:x?}");
-        let outputs = used.try_into().unwrap();
-        RmiReturn::unpack(status)
+        let reply = self.registers(command);
+        let kept = command.encode();
+        for n in N + 1..8 {
+            assert_eq!(reply[n], if n < 4 { 0 } else { kept[n] }, "x{n}");
+        }
+        let outputs = reply[1..=N].try_into().unwrap();
+        RmiReturn::unpack(reply[0])
             .unwrap()
             .result()
             .map(|()| outputs)
