@@ -386,3 +386,6 @@ fn span_of(walk: &Walk<'_>, base: Ipa, top: Ipa) -> Span {
         size: walk.size(),
     }
 }
+
+#[cfg(test)]
+mod tests;
