@@ -22,6 +22,8 @@ use host_vmm::platform::{self, Platform, PlatformError, SIZE_BYTES};
 
 use crate::machine::Machine;
 
+/// Size of the pieces in which memory is probed at first, in bytes.
+const PROBE_BYTES: u64 = 256 << 20;
 /// Words of a page.
 const WORDS: usize = PAGE_BYTES / size_of::<u64>();
 
@@ -141,34 +143,47 @@ pub(crate) fn map(dram: &[Range<u64>]) -> MemoryMap {
     MemoryMap::new(&regions)
 }
 
-/// Finds out which memory the RMM accepts, 2 MiB at a time, from one free page of each.
+/// Finds out which memory the RMM accepts, from a free page at both ends of each piece; a piece
+/// whose ends differ is halved until it is small. A page in the middle that is refused after all is
+/// met, and set aside, when it is first used.
 ///
-/// Returns how many bytes it refuses.
+/// Returns how many bytes the RMM refuses.
 pub(crate) fn probe(host: &Host<Machine>, dram: &[Range<u64>]) -> u64 {
     let mut refused = 0;
     for range in dram {
         let mut start = range.start;
         while start < range.end {
-            let end = range.end.min((start / BLOCK_2M + 1) * BLOCK_2M);
-            let block = PhysRange::new(start, end - start);
-            if !is_accepted(host, block) {
-                host.pages().set_delegable(block, Delegable::No);
-                refused += block.size;
-            }
+            let end = range.end.min((start / PROBE_BYTES + 1) * PROBE_BYTES);
+            refused += probe_piece(host, PhysRange::new(start, end - start));
             start = end;
         }
     }
     refused
 }
 
-/// A block without a free page has nothing to give to anybody; it counts as accepted.
-fn is_accepted(host: &Host<Machine>, block: PhysRange) -> bool {
+fn probe_piece(host: &Host<Machine>, piece: PhysRange) -> u64 {
+    let pages = piece.size / PAGE_SIZE;
+    let first = Pfn::containing(piece.base);
+    let bottom = probe_first(host, (0..pages).map(|page| first.offset(page)));
+    let top = probe_first(host, (0..pages).rev().map(|page| first.offset(page)));
+    if bottom && top {
+        return 0;
+    }
+    if bottom != top && piece.size > BLOCK_2M {
+        let half = (piece.size / 2).next_multiple_of(BLOCK_2M);
+        let upper = PhysRange::new(piece.base + half, piece.size - half);
+        return probe_piece(host, PhysRange::new(piece.base, half)) + probe_piece(host, upper);
+    }
+    host.pages().set_delegable(piece, Delegable::No);
+    piece.size
+}
+
+/// Tries the first free page of `candidates`. Where there is none, there is nothing to give away
+/// and nothing to refuse.
+fn probe_first(host: &Host<Machine>, mut candidates: impl Iterator<Item = Pfn>) -> bool {
     let (pages, machine) = (host.pages(), host.machine());
-    let first = Pfn::containing(block.base);
-    let probe = (0..block.size / PAGE_SIZE)
-        .map(|index| first.offset(index))
-        .find(|pfn| pages.allocate_at(*pfn, 0, PageUse::Spare, Wish::Any));
-    let Some(pfn) = probe else {
+    let free = candidates.find(|pfn| pages.allocate_at(*pfn, 0, PageUse::Spare, Wish::Any));
+    let Some(pfn) = free else {
         return true;
     };
     let is_accepted = machine.granule_delegate(pfn).is_ok();
