@@ -76,14 +76,13 @@ fn data_create_refuses_in_order_and_leaves_nothing() {
         let before = rim_of(w, rd);
         let create = |rd, data, ipa, src| {
             let flags = 1;
-            let result = w.run(Command::DataCreate {
+            w.run(Command::DataCreate {
                 rd,
                 data,
                 ipa,
                 src,
                 flags,
-            });
-            result
+            })
         };
         let secure = w.fresh();
         w.machine().set_pas(secure, Pas::Secure);
