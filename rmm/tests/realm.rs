@@ -69,6 +69,8 @@ fn realm_create_takes_every_shape() {
     }
 }
 
+type Change = fn(&mut RealmParams);
+
 /// Creates a Realm from changed parameters; on failure nothing may have changed.
 fn create_with(w: &World<'_>, change: impl FnOnce(&mut RealmParams)) -> Result<(), RmiError> {
     let rd = w.delegated();
@@ -87,7 +89,7 @@ fn create_with(w: &World<'_>, change: impl FnOnce(&mut RealmParams)) -> Result<(
 #[test]
 fn realm_create_params_valid_and_supp() {
     world(|w| {
-        let changes: [(&str, fn(&mut RealmParams)); 19] = [
+        let changes: [(&str, Change); 19] = [
             ("hash_algo", |p| p.hash_algo = 2),
             ("num_bps", |p| p.num_bps = 0),
             ("num_wps", |p| p.num_wps = 0),
@@ -111,7 +113,7 @@ fn realm_create_params_valid_and_supp() {
         for (name, change) in changes {
             assert_eq!(create_with(w, change), REFUSED, "{name}");
         }
-        let fine: [fn(&mut RealmParams); 4] = [
+        let fine: [Change; 4] = [
             |p| (p.vmid, p.flags, p.sve_vl) = (10, 2, 3),
             |p| (p.vmid, p.flags, p.pmu_num_ctrs) = (11, 4, 6),
             |p| (p.vmid, p.hash_algo) = (12, 1),
