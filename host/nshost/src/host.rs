@@ -18,7 +18,7 @@ use rmi::features::FEATURE_REGISTER_0_INDEX;
 
 use crate::bundle::LoadedBundle;
 use crate::machine::Machine;
-use crate::{board, console, gic, heap, image, memory, mmu, pe, realm};
+use crate::{board, console, gic, heap, image, memory, mmu, pe, realm, stage};
 
 /// The RMI version the host speaks: 1.0.
 const RMI_VERSION: u64 = 1 << 16;
@@ -28,7 +28,7 @@ const RMI_VERSION: u64 = 1 << 16;
 /// # Errors
 /// A sentence that says why the run is not what it should be.
 pub(crate) fn run(device_tree: u64) -> Result<(), String> {
-    info!("stage: boot");
+    stage::enter("boot");
     let Owned {
         platform,
         dram,

@@ -30,6 +30,7 @@ mod pe;
 mod power;
 mod realm;
 mod smc;
+mod stage;
 mod summary;
 mod timer;
 mod tlb;

@@ -15,7 +15,7 @@ use host_vmm::vm::Vm;
 use log::info;
 
 use crate::machine::Machine;
-use crate::timer;
+use crate::stage;
 
 /// The state of memory before a VM.
 pub(crate) struct Before {
@@ -46,7 +46,7 @@ pub(crate) fn report(
     report_faults(memory);
     report_realm(memory, sizes);
     report_pages(host);
-    info!("summary: milliseconds {}", timer::milliseconds());
+    stage::report();
 }
 
 fn report_faults(memory: &MemoryVm<'_, Machine>) {

@@ -27,7 +27,7 @@ use crate::bundle::LoadedBundle;
 use crate::guest::{Events, GuestMemory};
 use crate::machine::Machine;
 use crate::summary::{self, Before};
-use crate::{cpu, pe, timer};
+use crate::{cpu, pe, stage, timer};
 
 use params::Start;
 use port::RecPort;
@@ -57,23 +57,23 @@ pub(crate) fn run(
     let lists = usize::from(features.gicv3_num_lrs()) + 1;
     let vm = Vm::new(map, lists);
 
-    info!("stage: realm-create");
+    stage::enter("realm-create");
     let memory = create(host, features, geometry, &map)?;
-    info!("stage: populate");
+    stage::enter("populate");
     populate(&memory, &map, &layout, bundle)?;
     let realm = memory.realm().expect("it was made as a Realm");
     let recs = create_recs(realm, vcpus, &layout)?;
-    info!("stage: activate");
+    stage::enter("activate");
     realm
         .activate()
         .map_err(|e| format!("the Realm cannot be activated: {e:?}"))?;
-    info!("stage: run");
+    stage::enter("run");
     let ended = run_vcpus(&vm, &memory, &recs)?;
     info!("the Realm stopped: {ended}");
     let sizes = realm.mapping_sizes();
-    info!("stage: teardown");
+    stage::enter("teardown");
     tear_down(&memory, &recs)?;
-    info!("stage: summary");
+    stage::enter("summary");
     summary::report(host, &vm, &memory, &sizes);
     summary::check(host, &before)?;
     if ended.is_orderly() {
