@@ -63,7 +63,10 @@ pub(crate) fn exception(what: &str, frame: &Frame) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     begin();
-    error!("PE {} stops: {info}", this_number());
+    error!("PE {} stops: {}", this_number(), info.message());
+    if let Some(location) = info.location() {
+        error!("  in {location}");
+    }
     let frame_pointer: u64;
     // SAFETY: reads a register.
     unsafe { core::arch::asm!("mov {}, x29", out(reg) frame_pointer, options(nomem, nostack)) };
@@ -90,7 +93,8 @@ fn this_number() -> usize {
     entry::number_of(entry::this_slot())
 }
 
-/// Prints the chain of return addresses that starts with `pc` and the frame record at `frame_pointer`.
+/// Prints where the code is: `pc`, unless it is zero, then the call of each frame from the record at
+/// `frame_pointer` on.
 ///
 /// Records are followed upwards only and only in this PE's slot, so a broken chain just ends.
 fn backtrace(pc: u64, mut frame_pointer: u64) {
@@ -111,7 +115,8 @@ fn backtrace(pc: u64, mut frame_pointer: u64) {
         if return_address == 0 {
             return;
         }
-        error!("  at {return_address:#x}");
+        // The call is the instruction before; what follows it may belong to another function.
+        error!("  at {:#x}", return_address.wrapping_sub(4));
         if next <= frame_pointer {
             return;
         }

@@ -7,6 +7,8 @@ use rmm_hal::{
     CpuFeatures, El3, ExceptionEntry, Exit, Hal, RealmCpu, RecContext, RunControls, TimerState,
 };
 
+use static_assertions::assert_not_impl_any;
+
 use crate::entry::PeSlot;
 use crate::ns_copy::NsCopy;
 use crate::stage2::Maintenance;
@@ -22,6 +24,8 @@ pub struct Pe<'m, E> {
     el3: E,
     features: &'m CpuFeatures,
 }
+
+assert_not_impl_any!(Pe<'static, ()>: Send, Sync);
 
 impl<'m, E: El3> Pe<'m, E> {
     /// Returns this PE. `features` are those of the machine.
