@@ -34,7 +34,7 @@ impl Before {
 /// Uses of pages that are the RMM's own records of Realms.
 const METADATA: [PageUse; 4] = [PageUse::Rd, PageUse::Rtt, PageUse::Rec, PageUse::RecAux];
 
-/// Reports everything that was counted.
+/// Reports everything that was counted about a VM.
 pub(crate) fn report(
     host: &Host<Machine>,
     vm: &Vm,
@@ -45,7 +45,6 @@ pub(crate) fn report(
     vm.counters().report(|line| info!("{line}"));
     report_faults(memory);
     report_realm(memory, sizes);
-    report_pages(host);
     stage::report();
 }
 
@@ -85,7 +84,8 @@ fn report_realm(memory: &MemoryVm<'_, Machine>, sizes: &MappingSizes) {
     info!("summary: realm-mapped-at-end 4KiB {pages} 2MiB {blocks_2m} 1GiB {blocks_1g}");
 }
 
-fn report_pages(host: &Host<Machine>) {
+/// Reports who used how much memory; the VM is gone.
+pub(crate) fn report_pages(host: &Host<Machine>) {
     let pages = host.pages();
     for used_for in PageUse::ALL {
         let gauge = pages.usage(used_for);

@@ -75,6 +75,8 @@ pub(crate) fn run(
     tear_down(&memory, &recs)?;
     stage::enter("summary");
     summary::report(host, &vm, &memory, &sizes);
+    drop(memory);
+    summary::report_pages(host);
     summary::check(host, &before)?;
     if ended.is_orderly() {
         Ok(())
