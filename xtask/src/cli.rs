@@ -4,7 +4,9 @@
 //! The command line.
 
 use crate::board::Board;
+use crate::check;
 use crate::flash::{self, Contents};
+use crate::fvp;
 use crate::guest::GuestKind;
 use crate::image;
 use crate::interrupt;
@@ -12,6 +14,7 @@ use crate::project::Project;
 use crate::run;
 use crate::setup;
 use crate::size;
+use crate::testing::{self, ConformanceArgs, TestArgs};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -28,6 +31,12 @@ pub(crate) struct Cli {
 enum Command {
     /// Boots QEMU with TF-A, our RMM and our host, and runs a guest as a Realm
     Run(RunArgs),
+    /// Runs every test: on this machine, then on the emulated one
+    Test(TestArgs),
+    /// Runs the on-target scenarios, against our RMM or any other image
+    Conformance(ConformanceArgs),
+    /// Checks format, lints, arrows between crates, license headers, unsafe code, READMEs
+    Check,
     /// Brings in what the machine lacks; every other command does so by itself
     Setup,
     /// Builds the raw RMM image and prints the size of its sections
@@ -51,6 +60,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Boots our RMM and host, with a Linux guest, on the FVP that FVP_BASE_REVC names
+    Fvp,
 }
 
 /// Which virtual machines run.
@@ -108,6 +119,27 @@ pub(crate) struct RunArgs {
     pub(crate) qemu_arg: Vec<String>,
 }
 
+impl RunArgs {
+    /// Returns what `cargo xtask run` does without further options.
+    pub(crate) fn of(guest: GuestKind, vm: Vm) -> Self {
+        Self {
+            guest,
+            vm,
+            cpus: 2,
+            mem: 256 << 20,
+            timeout: 600,
+            cpu_opts: String::new(),
+            rmm: None,
+            smp: None,
+            qemu_mem: 3 << 30,
+            dirty_log: false,
+            invalidate: false,
+            verbose: false,
+            qemu_arg: Vec::new(),
+        }
+    }
+}
+
 /// Does what the command line asks for.
 ///
 /// # Errors
@@ -118,6 +150,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
     let project = Project::find()?;
     match cli.command {
         Command::Run(args) => run::command(&project, &args),
+        Command::Test(args) => testing::command(&project, &args),
+        Command::Conformance(args) => testing::conformance_command(&project, &args),
+        Command::Check => check::command(&project),
+        Command::Fvp => fvp::command(&project),
         Command::Setup => setup::everything(&project),
         Command::Image { plat } => image::report(&project, plat),
         Command::Flash {

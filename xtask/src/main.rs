@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod check;
 mod cli;
 mod flash;
+mod fvp;
 mod guest;
 mod image;
 mod interrupt;
@@ -20,6 +22,7 @@ mod run;
 mod setup;
 mod shell;
 mod size;
+mod testing;
 mod tfa;
 mod versions;
 
@@ -38,6 +41,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(refusal) = error.downcast_ref::<refusal::Refusal>() {
         eprintln!("xtask: {refusal}");
         ExitCode::from(2)
+    } else if error.is::<refusal::Reported>() {
+        ExitCode::FAILURE
     } else {
         eprintln!("xtask: {error:#}");
         ExitCode::FAILURE

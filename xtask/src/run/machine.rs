@@ -42,13 +42,6 @@ pub(crate) struct Machine {
     pub(crate) takes_input: bool,
 }
 
-/// What the host is given.
-#[derive(Debug)]
-pub(crate) enum Payload<'a> {
-    /// A bundle.
-    Bundle(&'a BundlePlan<'a>),
-}
-
 /// Builds what is needed, boots the machine and watches it to its end.
 ///
 /// # Errors
@@ -57,7 +50,7 @@ pub(crate) enum Payload<'a> {
 pub(crate) fn boot(
     project: &Project,
     machine: &Machine,
-    payload: &Payload<'_>,
+    plan: &BundlePlan<'_>,
     expect: &Expect,
     name: &str,
 ) -> Result<Report> {
@@ -77,7 +70,6 @@ pub(crate) fn boot(
     };
     flash::make(project, Board::QemuVirt, &contents, &flash)?;
     let mut qemu = command(machine, &flash);
-    let Payload::Bundle(plan) = payload;
     let bundle = folder.join("guest.bundle");
     let bytes = guest::write_bundle(plan, &bundle)?;
     let table = Board::QemuVirt.table(project)?;

@@ -9,7 +9,7 @@ mod machine;
 mod observe;
 mod session;
 
-pub(crate) use machine::{Machine, Payload, boot};
+pub(crate) use machine::{Machine, boot};
 pub(crate) use observe::{Expect, Observed};
 
 use crate::board::{Board, BoardTable};
@@ -23,7 +23,7 @@ use host_vmm::bundle::{MAX_VCPUS, Mode, Options};
 use host_vmm::machine as guest_machine;
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Memory of the machine that neither guests nor the bundle can have: the RMM, the host, its
@@ -81,11 +81,40 @@ pub(crate) fn command(project: &Project, args: &RunArgs) -> Result<()> {
 /// A refusal for bad input, or when something cannot be built; a guest that fails is no error here.
 pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     let smp = check_numbers(args)?;
-    let table = Board::QemuVirt.table(project)?;
     let guest = guest::prepare(project, &args.guest)?;
-    check_fit(args, &guest, &table)?;
+    check_fit(args, &guest, &Board::QemuVirt.table(project)?)?;
+    let plan = plan(args, &guest)?;
+    let machine = Machine {
+        smp,
+        memory_bytes: args.qemu_mem,
+        cpu_options: args.cpu_opts.clone(),
+        extra: args.qemu_arg.clone(),
+        timeout: Duration::from_secs(args.timeout),
+        rmm: args.rmm.clone(),
+        takes_input: true,
+    };
+    let expect = match args.guest {
+        GuestKind::Linux => Expect::linux(args.vm),
+        GuestKind::Test | GuestKind::Path(_) => Expect::result_only(),
+    };
+    boot(project, &machine, &plan, &expect, &name(args))
+}
+
+/// Writes the bundle of a run without running it.
+///
+/// # Errors
+///
+/// Those of [`execute`] before it starts the machine.
+pub(crate) fn write_bundle_only(project: &Project, args: &RunArgs, file: &Path) -> Result<()> {
+    check_numbers(args)?;
+    let guest = guest::prepare(project, &args.guest)?;
+    guest::write_bundle(&plan(args, &guest)?, file)?;
+    Ok(())
+}
+
+fn plan<'a>(args: &RunArgs, guest: &'a Guest) -> Result<BundlePlan<'a>> {
     let secret = random_secret()?;
-    let plan = BundlePlan {
+    Ok(BundlePlan {
         mode: match args.vm {
             Vm::Realm => Mode::Realm,
             Vm::Normal => Mode::NormalVm,
@@ -100,27 +129,7 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
         secret,
         command_line: command_line(args, &secret),
         scenario_filter: String::new(),
-    };
-    let machine = Machine {
-        smp,
-        memory_bytes: args.qemu_mem,
-        cpu_options: args.cpu_opts.clone(),
-        extra: args.qemu_arg.clone(),
-        timeout: Duration::from_secs(args.timeout),
-        rmm: args.rmm.clone(),
-        takes_input: true,
-    };
-    let expect = match args.guest {
-        GuestKind::Linux => Expect::linux(args.vm),
-        GuestKind::Test | GuestKind::Path(_) => Expect::result_only(),
-    };
-    boot(
-        project,
-        &machine,
-        &Payload::Bundle(&plan),
-        &expect,
-        &name(args),
-    )
+    })
 }
 
 fn name(args: &RunArgs) -> String {

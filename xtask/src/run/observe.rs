@@ -15,6 +15,14 @@ const REALM_CHECKS: &[&str] = &[
 /// Checks a Linux guest makes as a normal VM.
 const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "pattern"];
 
+/// What TF-A says when it gives up.
+const EL3_CRASHES: &[&str] = &[
+    "Unhandled Exception",
+    "PANIC in EL3",
+    "PANIC at PC",
+    "ASSERT:",
+];
+
 /// One check the guest made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
@@ -33,6 +41,7 @@ pub(crate) struct Observed {
     guest_panic: Option<String>,
     crash: Option<String>,
     last_guest_line: Option<String>,
+    tap: Vec<String>,
     summary: Vec<String>,
 }
 
@@ -74,16 +83,8 @@ impl Observed {
     }
 
     fn take_firmware(&mut self, text: &str) {
-        let is_crash = [
-            "[rmm] panic",
-            "[rmm] PANIC",
-            "Unhandled Exception",
-            "PANIC in EL3",
-            "PANIC at PC",
-            "ASSERT:",
-        ]
-        .iter()
-        .any(|word| text.contains(word));
+        let is_crash = EL3_CRASHES.iter().any(|word| text.contains(word))
+            || (text.starts_with("[rmm] error: PE ") && text.contains(" stops: "));
         if is_crash && self.crash.is_none() {
             self.crash = Some(text.to_string());
         }
@@ -94,12 +95,12 @@ impl Observed {
             self.stage = Some(stage.to_string());
         } else if let Some(summary) = text.strip_prefix("summary: ") {
             self.summary.push(summary.to_string());
+        } else if let Some(tap) = text.strip_prefix("tap: ") {
+            self.tap.push(tap.to_string());
         } else if text == "result: ok" {
             self.result = Some(Ok(()));
         } else if let Some(reason) = text.strip_prefix("result: fail") {
             self.result = Some(Err(reason.trim().to_string()));
-        } else if text.starts_with("panic") && self.crash.is_none() {
-            self.crash = Some(format!("the host: {text}"));
         }
     }
 
@@ -126,6 +127,11 @@ impl Observed {
     /// Tells whether some world has reported its own end.
     pub(crate) fn has_crashed(&self) -> bool {
         self.crash.is_some()
+    }
+
+    /// The conformance lines, in order.
+    pub(crate) fn tap(&self) -> &[String] {
+        &self.tap
     }
 
     /// Where the run is, for people who wait.
@@ -281,7 +287,7 @@ mod tests {
         assert!(failed.contains("shared"));
         let panic = with((Speaker::Guest, "[ 3.1] Kernel panic - not syncing: VFS"));
         assert!(panic.contains("panicked"));
-        assert!(with((Speaker::Firmware, "[rmm] panic at x.rs:1")).contains("crash"));
+        assert!(with((Speaker::Firmware, "[rmm] error: PE 1 stops: x")).contains("crash"));
         assert!(with((Speaker::Firmware, "ASSERT: lib/x.c:3")).contains("crash"));
         let mut lines = good_guest();
         *lines.last_mut().unwrap() = (Speaker::Host, "result: fail 3 granules left");

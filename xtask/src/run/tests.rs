@@ -8,21 +8,7 @@ use crate::guest::KernelImage;
 use crate::refusal::Refusal;
 
 fn args() -> RunArgs {
-    RunArgs {
-        guest: GuestKind::Linux,
-        vm: Vm::Realm,
-        cpus: 2,
-        mem: 256 << 20,
-        timeout: 60,
-        cpu_opts: String::new(),
-        rmm: None,
-        smp: None,
-        qemu_mem: 3 << 30,
-        dirty_log: false,
-        invalidate: false,
-        verbose: false,
-        qemu_arg: Vec::new(),
-    }
+    RunArgs::of(GuestKind::Linux, Vm::Realm)
 }
 
 fn table() -> BoardTable {

@@ -19,7 +19,7 @@ mod stamp;
 pub(crate) use firmware::source_tree as firmware_source;
 pub(crate) use guest::{GuestFiles, fetch as guest_files};
 pub(crate) use host::{Tool, ensure as ensure_tools};
-pub(crate) use rust::{ensure as ensure_core_library, find_llvm_tool};
+pub(crate) use rust::{ensure as ensure_core_library, ensure_component, find_llvm_tool};
 
 use crate::board::Board;
 use crate::project::Project;

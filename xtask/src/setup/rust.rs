@@ -78,6 +78,36 @@ pub(crate) fn ensure(project: &Project) -> Result<CoreLibrary> {
     Ok(CoreLibrary::FromSource(library_source(project)?))
 }
 
+/// Adds a component of the toolchain whose program is missing.
+///
+/// # Errors
+///
+/// A refusal when that is not possible.
+pub(crate) fn ensure_component(project: &Project, component: &str, program: &str) -> Result<()> {
+    if shell::read(
+        Command::new(program)
+            .arg("--version")
+            .current_dir(project.root()),
+    )
+    .is_ok()
+    {
+        return Ok(());
+    }
+    say(format!("rustup component add {component}"));
+    shell::run_logged(
+        project,
+        &format!("rustup-{component}"),
+        Command::new("rustup")
+            .args(["component", "add", component])
+            .current_dir(project.root()),
+    )
+    .map_err(|_| {
+        refuse(format!(
+            "{program} is missing and rustup cannot add it; install {component} for this toolchain"
+        ))
+    })
+}
+
 fn has_prebuilt(project: &Project) -> Result<bool> {
     let folder = rustc(
         project,

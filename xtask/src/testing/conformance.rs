@@ -1,0 +1,191 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The on-target scenarios, against our RMM or any other.
+
+use super::{Case, Outcome, filter, finish, tap};
+use crate::guest::BundlePlan;
+use crate::image;
+use crate::project::Project;
+use crate::run::{self, Expect, Machine, Report};
+use anyhow::Result;
+use clap::Args;
+use host_vmm::bundle::{MAX_FILTER, Mode, Options};
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SUITE: &str = "on-target";
+const MACHINE_CPUS: u32 = 4;
+const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
+/// Memory a scenario's Realm may use, in bytes.
+const REALM_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Options of `cargo xtask conformance`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    /// RMM image to use in place of ours
+    #[arg(long, value_name = "IMG")]
+    rmm: Option<PathBuf>,
+    /// Only scenarios whose name matches this regular expression
+    #[arg(long, value_name = "RE")]
+    filter: Option<String>,
+    /// Features of QEMU's CPU to switch, such as lpa2=off,sve=off
+    #[arg(long, value_name = "A=off,...", default_value = "")]
+    cpu_opts: String,
+    /// Seconds until a run that has not ended counts as hung
+    #[arg(long, value_name = "S", default_value = "600")]
+    timeout: u64,
+}
+
+/// Runs the scenarios and prints a table.
+///
+/// # Errors
+///
+/// A refusal for bad input, an error when a scenario fails.
+pub(crate) fn command(project: &Project, args: &ConformanceArgs) -> Result<()> {
+    let filter = filter(args.filter.as_deref())?;
+    let cases = scenarios(project, args, &filter)?;
+    print_table(&cases);
+    finish(project, "conformance", &cases)
+}
+
+/// Runs the scenarios of a machine without special options.
+///
+/// # Errors
+///
+/// When the machine cannot be built or started.
+pub(crate) fn default_scenarios(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
+    let args = ConformanceArgs {
+        rmm: None,
+        filter: None,
+        cpu_opts: String::new(),
+        timeout: 600,
+    };
+    scenarios(project, &args, filter)
+}
+
+fn scenarios(project: &Project, args: &ConformanceArgs, filter: &Regex) -> Result<Vec<Case>> {
+    let payload = fs::read(image::test_realm(project)?)?;
+    let plan = BundlePlan {
+        mode: Mode::Conformance,
+        vcpus: 1,
+        options: Options::default(),
+        memory_bytes: REALM_MEMORY_BYTES,
+        kernel: None,
+        initramfs: None,
+        test_payload: (!payload.is_empty()).then_some(&payload[..]),
+        secret: run::random_secret()?,
+        command_line: String::new(),
+        scenario_filter: target_filter(filter.as_str()),
+    };
+    let machine = Machine {
+        smp: MACHINE_CPUS,
+        memory_bytes: MACHINE_MEMORY_BYTES,
+        cpu_options: args.cpu_opts.clone(),
+        extra: Vec::new(),
+        timeout: Duration::from_secs(args.timeout),
+        rmm: args.rmm.clone(),
+        takes_input: false,
+    };
+    let report = run::boot(
+        project,
+        &machine,
+        &plan,
+        &Expect::result_only(),
+        "conformance",
+    )?;
+    let mut cases = tap::parse(SUITE, report.observed.tap());
+    cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
+    cases.extend(ending(&report, &cases));
+    Ok(cases)
+}
+
+fn is_broken(case: &Case) -> bool {
+    matches!(case.outcome, Outcome::Failed(_))
+}
+
+/// A run may fail without any scenario failing.
+fn ending(report: &Report, cases: &[Case]) -> Option<Case> {
+    let reason = report.failure.clone()?;
+    (!cases.iter().any(is_broken)).then(|| Case {
+        suite: SUITE.to_string(),
+        name: "run_to_the_end".to_string(),
+        outcome: Outcome::Failed(format!("{reason}; logs in {}", report.folder.display())),
+        duration: report.duration,
+    })
+}
+
+/// Returns what the host can apply itself: a plain part of a name, or alternatives of names with
+/// an anchored start or end. Nothing when only we can, then we pick from all results.
+fn target_filter(regex: &str) -> String {
+    let is_simple = regex.split('|').all(|part| {
+        let part = part.strip_prefix('^').unwrap_or(part);
+        let part = part.strip_suffix('$').unwrap_or(part);
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    });
+    if is_simple && regex.len() <= MAX_FILTER {
+        regex.to_string()
+    } else {
+        String::new()
+    }
+}
+
+/// Prints how many scenarios of each command passed, failed and were skipped.
+fn print_table(cases: &[Case]) {
+    let mut rows: BTreeMap<String, [u32; 3]> = BTreeMap::new();
+    for case in cases {
+        let row = rows.entry(command_of(&case.name)).or_default();
+        match case.outcome {
+            Outcome::Passed => row[0] += 1,
+            Outcome::Failed(_) => row[1] += 1,
+            Outcome::Skipped(_) => row[2] += 1,
+        }
+    }
+    println!(
+        "{:<26} {:>7} {:>7} {:>7}",
+        "command", "passed", "failed", "skipped"
+    );
+    for (command, [passed, failed, skipped]) in rows {
+        println!("{command:<26} {passed:>7} {failed:>7} {skipped:>7}");
+    }
+}
+
+/// Returns the command a scenario is about: the longest command name its name begins with.
+fn command_of(scenario: &str) -> String {
+    rmi::CommandId::ALL
+        .iter()
+        .map(|id| id.name().trim_start_matches("RMI_").to_ascii_lowercase())
+        .filter(|name| {
+            scenario
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        })
+        .max_by_key(String::len)
+        .unwrap_or_else(|| "other".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_filter_simple_or_nothing() {
+        for simple in ["rtt", "^rtt_create", "_state$", "^a|b$|^c$"] {
+            assert_eq!(target_filter(simple), simple);
+        }
+        for ours in ["", "a.*b", "[ab]", "a||b", "(a)"] {
+            assert_eq!(target_filter(ours), "", "{ours}");
+        }
+    }
+
+    #[test]
+    fn command_of_scenarios() {
+        assert_eq!(command_of("rtt_create_rtt_walk"), "rtt_create");
+        assert_eq!(command_of("data_create_unknown_ipa"), "data_create_unknown");
+        assert_eq!(command_of("version"), "version");
+        assert_eq!(command_of("versions_of_bread"), "other");
+    }
+}
