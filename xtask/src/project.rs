@@ -26,7 +26,9 @@ impl Project {
     ///
     /// When the home folder is unknown or the cache folder cannot be created.
     pub(crate) fn find() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Cargo says where we are now; two clones that share a target folder share this program.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = manifest
             .parent()
             .context("xtask/ lies in the repository")?
