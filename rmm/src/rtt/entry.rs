@@ -93,11 +93,12 @@ impl Rtte {
     ///
     /// [`BadEntry`] when no entry of that level is written so.
     pub fn decode(raw: u64, level: RttLevel, format: AddressFormat) -> Result<Self, BadEntry> {
+        if let Some(table) = table_of(raw, level, format) {
+            return Ok(Self::Table { table });
+        }
         let address = format.address_of(raw).granule();
         let entry = if raw & VALID == 0 {
             decode_invalid(raw, address)?
-        } else if raw & TABLE_OR_PAGE != 0 && level != RttLevel::LEVEL_3 {
-            Self::Table { table: address }
         } else if raw & NS == 0 {
             Self::Assigned {
                 pa: address,
@@ -210,6 +211,17 @@ impl Rtte {
 #[must_use]
 pub fn is_live_word(raw: u64) -> bool {
     raw & (VALID | KIND_ASSIGNED) != 0
+}
+
+/// Returns the table that a word of a table of `level` points to, if it points to one: what
+/// [`Rtte::decode`] says, for walks that only want to go on.
+#[must_use]
+pub fn table_of(raw: u64, level: RttLevel, format: AddressFormat) -> Option<GranuleAddr> {
+    if raw & TYPE != TYPE || level == RttLevel::LEVEL_3 {
+        return None;
+    }
+    let table = format.address_of(raw).granule();
+    (format.desc_of(table.phys()) | TYPE == raw).then_some(table)
 }
 
 fn decode_invalid(raw: u64, address: GranuleAddr) -> Result<Rtte, BadEntry> {

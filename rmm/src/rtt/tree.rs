@@ -23,6 +23,9 @@ use crate::limits::{
     MAX_IPA_BITS_48, MAX_IPA_BITS_52, MAX_STARTING_TABLES, MIN_IPA_BITS, MIN_PA_BITS_FOR_LEVEL_0,
 };
 
+/// The index bits of an address at one level.
+const INDEX_MASK: u64 = 0x1FF;
+
 /// The place and shape of one Realm's tables. A plain copy of what its descriptor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tree {
@@ -164,17 +167,23 @@ impl Tree {
     pub fn root(&self, ipa: Ipa) -> GranuleAddr {
         debug_assert!(self.contains(ipa));
         self.base
-            .checked_next(ipa.raw() / self.start.table_size())
+            .checked_next(ipa.raw() >> shift_of(self.start.table_size()))
             .expect("checked when the Realm was created")
     }
 }
 
 /// Returns the index of the entry that translates `ipa` in a table of `level`.
+///
+/// Level -1 has fewer entries than others, but then no address is wider than 52 bits.
 #[must_use]
 pub fn index_at(level: RttLevel, ipa: Ipa) -> usize {
-    let entry = ipa.raw() / level.block_size();
-    let entries = u64::try_from(level.entries()).expect("512 or 16");
-    usize::try_from(entry % entries).expect("at most 511")
+    let entry = ipa.raw() >> shift_of(level.block_size());
+    usize::try_from(entry & INDEX_MASK).expect("at most 511")
+}
+
+/// Returns the number of address bits below a power of two: a division by it, as a shift.
+fn shift_of(size: u64) -> u32 {
+    size.trailing_zeros()
 }
 
 /// Returns how many starting tables an address space of `ipa_bits` needs at level `start`, if it can

@@ -10,34 +10,30 @@ use rmi::{AddressFormat, GranuleAddr, Ipa, Ripas, RttLevel};
 use rmm_granule::{GranuleTable, GranuleWindow, Locked, State};
 use rmm_hal::{Hal, MustInvalidate, Stage2, Stage2Root};
 
-use crate::rtt::entry::{Rtte, is_live_word};
+use crate::rtt::entry::{Rtte, is_live_word, table_of};
 use crate::rtt::table::{RttState, TableEntries};
 use crate::rtt::tree::{Tree, index_at};
 
 /// The locked starting table of a walk. The Realm descriptor can be let go: a table cannot go away
 /// while it is locked.
 #[derive(Debug)]
-pub struct Start<'m> {
+pub struct Start<'m, 't> {
     table: Locked<'m, RttState>,
-    tree: Tree,
+    tree: &'t Tree,
     ipa: Ipa,
 }
 
-impl<'m> Start<'m> {
+impl<'m, 't> Start<'m, 't> {
     /// Locks the starting table that translates `ipa`, an address in the space of the Realm.
     ///
     /// The Realm must not go away meanwhile: the caller holds its descriptor's lock or uses one of its
     /// RECs.
     #[must_use]
-    pub fn lock(granules: &GranuleTable<'m>, tree: &Tree, ipa: Ipa) -> Self {
+    pub fn lock(granules: &GranuleTable<'m>, tree: &'t Tree, ipa: Ipa) -> Self {
         let table = granules
             .lock(tree.root(ipa).phys())
             .expect("the starting tables of a Realm are tables as long as it lives");
-        Self {
-            table,
-            tree: *tree,
-            ipa,
-        }
+        Self { table, tree, ipa }
     }
 
     /// Walks down to the entry of level `to`, or to an entry above it that points to no table.
@@ -47,14 +43,33 @@ impl<'m> Start<'m> {
         window: &W,
         to: RttLevel,
     ) -> Walk<'m> {
-        let Self { table, tree, ipa } = self;
-        let mut walk = Walk::read(table, tree, ipa, tree.start(), window);
-        while let (Rtte::Table { table }, true) = (walk.entry, walk.level < to) {
-            let child = walk.lock_inner(granules, table);
-            let level = walk.level.child().expect("level 3 has no tables");
-            walk = Walk::read(child, tree, ipa, level, window);
+        let Self {
+            mut table,
+            tree,
+            ipa,
+        } = self;
+        let format = tree.format();
+        let mut level = tree.start();
+        loop {
+            let index = index_at(level, ipa);
+            let word = slot(&table.map(window), index).load(Ordering::Relaxed);
+            if level < to
+                && let Some(child) = table_of(word, level, format)
+            {
+                table = granules.lock_inner(&table, child);
+                level = level.child().expect("level 3 has no tables");
+            } else {
+                return Walk {
+                    table,
+                    format,
+                    level,
+                    index,
+                    is_protected: tree.is_protected(ipa),
+                    base: ipa.align_down(level.block_size()),
+                    entry: decode(word, level, format),
+                };
+            }
         }
-        walk
     }
 }
 
@@ -62,33 +77,15 @@ impl<'m> Start<'m> {
 #[derive(Debug)]
 pub struct Walk<'m> {
     table: Locked<'m, RttState>,
-    tree: Tree,
+    format: AddressFormat,
     level: RttLevel,
     index: usize,
+    is_protected: bool,
     base: Ipa,
     entry: Rtte,
 }
 
 impl<'m> Walk<'m> {
-    fn read<W: GranuleWindow>(
-        table: Locked<'m, RttState>,
-        tree: Tree,
-        ipa: Ipa,
-        level: RttLevel,
-        window: &W,
-    ) -> Self {
-        let index = index_at(level, ipa);
-        let word = slot(&table.map(window), index).load(Ordering::Relaxed);
-        Self {
-            table,
-            tree,
-            level,
-            index,
-            base: ipa.align_down(level.block_size()),
-            entry: decode(word, level, tree.format()),
-        }
-    }
-
     /// Returns the level of the entry.
     #[must_use]
     pub fn level(&self) -> RttLevel {
@@ -116,7 +113,7 @@ impl<'m> Walk<'m> {
     /// Says whether the entry is in the protected half.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.tree.is_protected(self.base)
+        self.is_protected
     }
 
     /// Locks a granule that the entry names.
@@ -132,11 +129,13 @@ impl<'m> Walk<'m> {
     /// one on, or the end of the table.
     pub fn skip_non_live<W: GranuleWindow>(&self, window: &W) -> Ipa {
         let table = self.table.map(window);
-        let dead = self
-            .rest(&table)
-            .iter()
-            .take_while(|word| !is_live_word(word.load(Ordering::Relaxed)))
-            .count();
+        let words = self.rest(&table);
+        // In the protected half every live entry is counted.
+        let dead = if self.is_protected && self.table.count() == 0 {
+            words.len()
+        } else {
+            count_dead(words)
+        };
         self.address_of(dead)
     }
 
@@ -150,7 +149,7 @@ impl<'m> Walk<'m> {
         read(Entries {
             words: self.rest(&table).iter(),
             level: self.level,
-            format: self.tree.format(),
+            format: self.format,
         })
     }
 
@@ -178,7 +177,7 @@ impl<'m> Walk<'m> {
         end: Ipa,
         mut change: impl FnMut(Ipa, Rtte) -> Rtte,
     ) {
-        let (level, format, size) = (self.level, self.tree.format(), self.size());
+        let (level, format, size) = (self.level, self.format, self.size());
         let mut stale: Option<(Ipa, Ipa)> = None;
         {
             let table = self.table.map(hal.window());
@@ -217,7 +216,7 @@ impl<'m> Walk<'m> {
         {
             let table = self.table.map(hal.window());
             let slot = slot(&table, self.index);
-            let word = new.encode(self.level, self.tree.format());
+            let word = new.encode(self.level, self.format);
             if old.is_valid() {
                 let interim = if new.is_valid() { BROKEN } else { word };
                 hal.stage2().write_entry(slot, interim);
@@ -240,7 +239,7 @@ impl<'m> Walk<'m> {
 
     fn reread<W: GranuleWindow>(&mut self, window: &W) {
         let word = slot(&self.table.map(window), self.index).load(Ordering::Relaxed);
-        self.entry = decode(word, self.level, self.tree.format());
+        self.entry = decode(word, self.level, self.format);
     }
 
     /// Returns the words from this entry on.
@@ -288,6 +287,27 @@ impl Entries<'_> {
         self.take_while(|entry| entry.ripas() == Some(ripas))
             .count()
     }
+}
+
+/// Returns how many words, from the first on, hold no address.
+fn count_dead(words: &[AtomicU64]) -> usize {
+    // One look at several words: they are dead when all their bits together are.
+    let several = 8;
+    let dead = words
+        .chunks(several)
+        .take_while(|chunk| {
+            let bits = chunk
+                .iter()
+                .fold(0, |bits, word| bits | word.load(Ordering::Relaxed));
+            !is_live_word(bits)
+        })
+        .count();
+    let dead = words.len().min(dead * several);
+    let rest = words.get(dead..).unwrap_or(&[]);
+    dead + rest
+        .iter()
+        .take_while(|word| !is_live_word(word.load(Ordering::Relaxed)))
+        .count()
 }
 
 fn slot(table: &TableEntries, index: usize) -> &AtomicU64 {

@@ -110,6 +110,11 @@ fn entry_round_trips_every_variant() {
                 assert_eq!(Rtte::decode(raw, level, format), Ok(entry), "{raw:#x}");
                 assert_eq!(raw & VALID != 0, entry.is_valid(), "{entry:?}");
                 assert_eq!(is_live_word(raw), entry.is_live(), "{entry:?}");
+                let table = match entry {
+                    Rtte::Table { table } => Some(table),
+                    _ => None,
+                };
+                assert_eq!(table_of(raw, level, format), table, "{entry:?}");
             }
         }
     }
