@@ -15,8 +15,8 @@ use rmm_granule::{Bank, GranuleTable, GranuleWord};
 use rmm_hal::CpuFeatures;
 use spin::Once;
 use tf_a_glue::{
-    BootError, ColdArgs, ConsoleList, Manifest, Smc, SmcArguments, SmcResults, TfA, WarmArgs,
-    refuse_boot, serve,
+    BootError, ColdArgs, ConsoleList, Manifest, Smc, SmcRegisters, TfA, WarmArgs, refuse_boot,
+    serve,
 };
 
 use crate::board;
@@ -42,8 +42,8 @@ struct Firmware {
 struct Conduit;
 
 impl Smc for Conduit {
-    fn call(&self, arguments: &SmcArguments) -> SmcResults {
-        smc(arguments)
+    fn call(&self, registers: &mut SmcRegisters) {
+        smc(registers);
     }
 }
 

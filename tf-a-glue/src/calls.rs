@@ -9,11 +9,8 @@
 use rmi::GranuleAddr;
 use rmm_hal::{El3, El3Error};
 
-/// X0 to X8 of an SMC.
-pub type SmcArguments = [u64; 9];
-
-/// X0 to X7 after an SMC.
-pub type SmcResults = [u64; 8];
+/// X0 to X8: the arguments of an SMC, and in place of the first eight its results.
+pub type SmcRegisters = [u64; 9];
 
 pub(crate) const RMI_REQ_COMPLETE: u64 = 0xC400_018F;
 pub(crate) const RMM_BOOT_COMPLETE: u64 = 0xC400_01CF;
@@ -22,11 +19,11 @@ const GTSI_UNDELEGATE: u64 = 0xC400_01B1;
 
 /// The one way out of the RMM.
 pub trait Smc {
-    /// Issues an SMC.
+    /// Issues an SMC and replaces X0 to X7 by what EL3 returned.
     ///
     /// Everything the call was told through memory is visible to EL3, and what EL3 wrote is visible
     /// afterwards. Registers that EL3 does not list as results hold anything.
-    fn call(&self, arguments: &SmcArguments) -> SmcResults;
+    fn call(&self, registers: &mut SmcRegisters);
 }
 
 /// EL3, as the RMM sees it at run time.
@@ -35,7 +32,9 @@ pub struct TfA<S>(pub S);
 
 impl<S: Smc> TfA<S> {
     fn change_pas(&self, function: u64, granule: GranuleAddr) -> Result<(), El3Error> {
-        let [status, ..] = self.0.call(&[function, granule.raw(), 0, 0, 0, 0, 0, 0, 0]);
+        let mut registers = [function, granule.raw(), 0, 0, 0, 0, 0, 0, 0];
+        self.0.call(&mut registers);
+        let [status, ..] = registers;
         if status == 0 { Ok(()) } else { Err(El3Error) }
     }
 }
@@ -58,13 +57,13 @@ mod tests {
 
     struct FakeEl3 {
         status: u64,
-        seen: Cell<SmcArguments>,
+        seen: Cell<SmcRegisters>,
     }
 
     impl Smc for FakeEl3 {
-        fn call(&self, arguments: &SmcArguments) -> SmcResults {
-            self.seen.set(*arguments);
-            [self.status, 1, 2, 3, 4, 5, 6, 7]
+        fn call(&self, registers: &mut SmcRegisters) {
+            self.seen.set(*registers);
+            *registers = [self.status, 1, 2, 3, 4, 5, 6, 7, 8];
         }
     }
 

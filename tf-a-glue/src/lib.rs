@@ -25,6 +25,6 @@ mod manifest;
 mod serve;
 
 pub use boot_args::{BootError, ColdArgs, Version, WarmArgs};
-pub use calls::{Smc, SmcArguments, SmcResults, TfA};
+pub use calls::{Smc, SmcRegisters, TfA};
 pub use manifest::{Console, ConsoleList, DramBank, Manifest};
-pub use serve::{complete_boot, complete_request, refuse_boot, serve};
+pub use serve::{refuse_boot, serve};

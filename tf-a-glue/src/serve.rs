@@ -12,35 +12,32 @@ use crate::calls::{RMI_REQ_COMPLETE, RMM_BOOT_COMPLETE, Smc};
 /// Answers commands for ever: ends the boot of this PE, then hands every command to `handle`.
 ///
 /// `handle` gets X0 to X7 as EL3 forwards them, the SVE hint still in the function identifier, and
-/// returns X0 to X7 for the Host.
+/// returns X0 to X7 for the Host. Interface 0 passes five of them on and interface 2 all eight.
+///
+/// The activation token (interface 0.7 and later) is zero: this RMM keeps nothing in it.
 pub fn serve<S: Smc>(smc: &S, mut handle: impl FnMut(&[u64; 8]) -> [u64; 8]) -> ! {
-    let mut command = complete_boot(smc);
+    let mut registers = [RMM_BOOT_COMPLETE, 0, 0, 0, 0, 0, 0, 0, 0];
     loop {
-        command = complete_request(smc, handle(&command));
+        smc.call(&mut registers);
+        let [command @ .., _] = &registers;
+        let [x0, x1, x2, x3, x4, x5, x6, x7] = handle(command);
+        registers = [RMI_REQ_COMPLETE, x0, x1, x2, x3, x4, x5, x6, x7];
     }
 }
 
-/// Tells EL3 that this PE has booted; returns with the first command.
-///
-/// The activation token (interface 0.7 and later) is zero: this RMM keeps nothing in it.
-#[must_use = "the first command waits for an answer"]
-pub fn complete_boot<S: Smc>(smc: &S) -> [u64; 8] {
-    smc.call(&[RMM_BOOT_COMPLETE, 0, 0, 0, 0, 0, 0, 0, 0])
-}
-
-/// Tells EL3 why this PE cannot serve. EL3 never gives it another command.
+/// Tells EL3 why this PE cannot serve. EL3 never gives it a command.
 pub fn refuse_boot<S: Smc>(smc: &S, error: BootError) {
-    let code = error.code().cast_unsigned();
-    let _ = smc.call(&[RMM_BOOT_COMPLETE, code, 0, 0, 0, 0, 0, 0, 0]);
-}
-
-/// Answers a command; returns with the next one.
-///
-/// Interface 0 returns five registers to the Host and interface 2 eight; all eight are always passed.
-#[must_use = "the next command waits for an answer"]
-pub fn complete_request<S: Smc>(smc: &S, answer: [u64; 8]) -> [u64; 8] {
-    let [x0, x1, x2, x3, x4, x5, x6, x7] = answer;
-    smc.call(&[RMI_REQ_COMPLETE, x0, x1, x2, x3, x4, x5, x6, x7])
+    smc.call(&mut [
+        RMM_BOOT_COMPLETE,
+        error.code().cast_unsigned(),
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]);
 }
 
 #[cfg(test)]
@@ -51,16 +48,16 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::calls::{SmcArguments, SmcResults};
+    use crate::calls::SmcRegisters;
 
     /// An EL3 with a list of commands; it unwinds when they run out, as `serve` never returns.
     struct FakeEl3 {
-        commands: RefCell<Vec<SmcResults>>,
-        seen: RefCell<Vec<SmcArguments>>,
+        commands: RefCell<Vec<[u64; 8]>>,
+        seen: RefCell<Vec<SmcRegisters>>,
     }
 
     impl FakeEl3 {
-        fn new(commands: &[SmcResults]) -> Self {
+        fn new(commands: &[[u64; 8]]) -> Self {
             let commands = commands.iter().rev().copied().collect();
             Self {
                 commands: RefCell::new(commands),
@@ -70,9 +67,10 @@ mod tests {
     }
 
     impl Smc for FakeEl3 {
-        fn call(&self, arguments: &SmcArguments) -> SmcResults {
-            self.seen.borrow_mut().push(*arguments);
-            self.commands.borrow_mut().pop().expect("no more commands")
+        fn call(&self, registers: &mut SmcRegisters) {
+            self.seen.borrow_mut().push(*registers);
+            let command = self.commands.borrow_mut().pop().expect("no more commands");
+            registers[..8].copy_from_slice(&command);
         }
     }
 

@@ -83,8 +83,9 @@ rmm_copy_out:
     FIXUP   4b, 5b, 7b
 
 // rmm_zero_granule(at: x0) -> x0
-//   Writes zeroes over the 4 KiB at a window. 0, or 1 after an abort. The first access is a load, which
-//   takes its external abort synchronously where nothing answers.
+//   Writes zeroes over the 4 KiB at a window, with DC ZVA unless it is prohibited. 0, or 1 after an
+//   abort. The first access is a load, which takes its external abort synchronously where nothing
+//   answers.
 //   Clobbers x1 to x4.
     .section .text.rmm_zero_granule, "ax"
     .balign 16
@@ -114,3 +115,23 @@ rmm_zero_granule:
 6:  mov     x0, #1
     ret
     FIXUP   1b, 5b, 6b
+
+// rmm_set_granule(at: x0) -> x0
+//   As rmm_zero_granule, with the memory set instructions (FEAT_MOPS).
+//   Clobbers x1.
+    .arch_extension mops
+    .section .text.rmm_set_granule, "ax"
+    .balign 16
+    .global rmm_set_granule
+rmm_set_granule:
+    mov     x1, #4096
+1:  ldr     xzr, [x0]
+    setp    [x0]!, x1!, xzr
+    setm    [x0]!, x1!, xzr
+    sete    [x0]!, x1!, xzr
+2:  mov     x0, #0
+    ret
+3:  mov     x0, #1
+    ret
+    FIXUP   1b, 2b, 3b
+    .arch_extension nomops

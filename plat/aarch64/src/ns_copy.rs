@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 use rmi::{GRANULE_BYTES, GranuleAddr};
 use rmm_granule::AccessFault;
-use rmm_hal::NsMemory;
+use rmm_hal::{CpuFeatures, NsMemory};
 
 use crate::stage1::NS_WINDOW;
 use crate::window::{NS_SLOT, WindowTable};
@@ -23,6 +23,7 @@ unsafe extern "C" {
     fn rmm_copy_in(to: *mut u8, from: *const u8, bytes: usize) -> u64;
     fn rmm_copy_out(to: *mut u8, from: *const u8, bytes: usize) -> u64;
     fn rmm_zero_granule(at: *mut u8) -> u64;
+    fn rmm_set_granule(at: *mut u8) -> u64;
 }
 
 /// Non-secure memory as this PE copies it.
@@ -76,14 +77,40 @@ impl NsMemory for NsCopy {
     }
 }
 
-/// Writes zeroes over the granule that a window shows at `view`.
-///
-/// # Safety
-///
-/// The window shows the granule for the whole call and nobody else uses the granule.
-pub(crate) unsafe fn zero_granule(view: NonNull<u8>) -> Result<(), AccessFault> {
-    // SAFETY: 4 KiB at `view` are mapped writable (caller); an abort there is an error value.
-    outcome(unsafe { rmm_zero_granule(view.as_ptr()) })
+/// How this PE fills a granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Block by block, with `DC ZVA` or pairs of registers.
+    Blocks,
+    /// With the memory set instructions.
+    Set,
+}
+
+impl Fill {
+    /// Returns the fastest way of a PE with these features.
+    pub(crate) fn best(features: &CpuFeatures) -> Self {
+        if features.mops {
+            Self::Set
+        } else {
+            Self::Blocks
+        }
+    }
+
+    /// Writes zeroes over the granule that a window shows at `view`.
+    ///
+    /// # Safety
+    ///
+    /// The window shows the granule for the whole call and nobody else uses the granule. The PE has what
+    /// this way needs.
+    pub(crate) unsafe fn zero(self, view: NonNull<u8>) -> Result<(), AccessFault> {
+        let status = match self {
+            // SAFETY: 4 KiB at `view` are mapped writable (caller); an abort there is an error value.
+            Self::Blocks => unsafe { rmm_zero_granule(view.as_ptr()) },
+            // SAFETY: as above, and the PE has the instructions (caller).
+            Self::Set => unsafe { rmm_set_granule(view.as_ptr()) },
+        };
+        outcome(status)
+    }
 }
 
 fn outcome(status: u64) -> Result<(), AccessFault> {

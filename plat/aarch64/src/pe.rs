@@ -10,7 +10,7 @@ use rmm_hal::{
 use static_assertions::assert_not_impl_any;
 
 use crate::entry::PeSlot;
-use crate::ns_copy::NsCopy;
+use crate::ns_copy::{Fill, NsCopy};
 use crate::stage2::Maintenance;
 use crate::switch::RealmSide;
 use crate::window::{WindowTable, Windows};
@@ -33,7 +33,7 @@ impl<'m, E: El3> Pe<'m, E> {
     pub fn new(slot: PeSlot, features: &'m CpuFeatures, el3: E) -> Self {
         let table = WindowTable::new(&slot);
         Self {
-            windows: Windows::new(table),
+            windows: Windows::new(table, Fill::best(features)),
             ns: NsCopy::new(table),
             stage2: Maintenance,
             realm: RealmSide::new(features),
