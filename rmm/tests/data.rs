@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{L1, L2, PAGE, Shape, World, rtt, rtt_status, world};
-use rmi::{Command, DataFlags, GranuleAddr, HashAlgorithm, Ipa, RealmRequest, RmiError};
+use common::{L1, L2, PAGE, Realm, Shape, World, rtt, rtt_status, world};
+use rmi::{Command, DataFlags, GranuleAddr, HashAlgorithm, Ipa, RealmRequest, RmiError, RttLevel};
 use rmm::measure::rim::{self, Rim};
 use rmm::measure::{Measurement, SLOT_BYTES};
-use rmm::realm::RdState;
+use rmm::realm::{RdState, RealmMemoryError, memory};
 use rmm_fake::Pas;
 use rmm_granule::StateCode;
 
@@ -237,5 +237,70 @@ fn init_ripas_stops_at_tables_and_at_the_end_of_one() {
         assert_eq!(realm.init_ripas(3 * L2, 2 * L1), Ok(L1));
         assert_eq!(realm.init_ripas(L1, 2 * L1), Ok(2 * L1));
         assert_eq!(realm.entry(L1, 3), [1, UNASSIGNED, 0, RAM]);
+    });
+}
+
+/// Reads eight bytes of Realm memory as an RSI call would.
+fn read_word(realm: &Realm<'_, '_>, ipa: u64) -> Result<u64, RealmMemoryError> {
+    let mut bytes = [0; 8];
+    let w = realm.world;
+    let tree = realm.tree();
+    memory::read(
+        w.monitor.granules(),
+        &w.pe,
+        &tree,
+        Ipa::new(ipa),
+        &mut bytes,
+    )?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+#[test]
+fn realm_memory_is_reached_through_pages_and_blocks() {
+    world(|w| {
+        let realm = w.realm(Shape::DEFAULT);
+        realm.tables_to(0, 3);
+        assert_eq!(realm.init_ripas(0, L2), Ok(L2));
+        let first = realm.block_of_pages(0);
+        let tree = realm.tree();
+        let granules = w.monitor.granules();
+        for (ipa, value) in [(0x10, 0x1111_u64), (7 * PAGE + 0xFF8, 0x2222)] {
+            let bytes = value.to_le_bytes();
+            let written = memory::write(granules, &w.pe, &tree, Ipa::new(ipa), &bytes);
+            assert_eq!(written, Ok(()));
+        }
+        realm.fold(0, 3).unwrap();
+        assert_eq!(read_word(&realm, 0x10), Ok(0x1111));
+        assert_eq!(read_word(&realm, 7 * PAGE + 0xFF8), Ok(0x2222));
+        let eighth = GranuleAddr::new(first + 7 * PAGE).unwrap();
+        assert_eq!(w.machine().inspect(eighth, 511), 0x2222);
+        assert_eq!(w.pe.views(), 0);
+    });
+}
+
+#[test]
+fn realm_memory_says_why_it_cannot_be_reached() {
+    world(|w| {
+        let realm = w.realm(Shape::DEFAULT);
+        realm.tables_to(0, 3);
+        assert_eq!(realm.init_ripas(0, PAGE), Ok(PAGE));
+        let missing = |level| {
+            let level = RttLevel::new(level).unwrap();
+            Err(RealmMemoryError::Missing { level })
+        };
+        assert_eq!(read_word(&realm, 0), missing(3));
+        assert_eq!(read_word(&realm, PAGE), Err(RealmMemoryError::Empty));
+        assert_eq!(read_word(&realm, L1), Err(RealmMemoryError::Empty));
+        realm.page(PAGE);
+        assert_eq!(read_word(&realm, PAGE), Err(RealmMemoryError::Empty));
+        let outside = Err(RealmMemoryError::NotProtected);
+        assert_eq!(read_word(&realm, Shape::DEFAULT.shared()), outside);
+        assert_eq!(read_word(&realm, u64::MAX - 7), outside);
+        assert_eq!(read_word(&realm, PAGE - 4), outside);
+        realm.page(0);
+        assert_eq!(read_word(&realm, 0), Ok(0));
+        let rd = realm.rd;
+        w.call::<2>(Command::DataDestroy { rd, ipa: 0 }).unwrap();
+        assert_eq!(read_word(&realm, 0), missing(3));
     });
 }

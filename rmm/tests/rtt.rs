@@ -309,7 +309,7 @@ fn read_entry_refuses_bad_arguments() {
             (PAGE, 2),
             (L2, 1),
             (1 << 40, 3),
-            (u64::MAX & !0xFFF, 3),
+            (!0xFFF, 3),
         ] {
             let refused = w.registers(Command::RttReadEntry { rd, ipa, level });
             assert_eq!(refused, [1, 0, 0, 0, 0, 0, 0, 0], "{ipa:#x} {level}");

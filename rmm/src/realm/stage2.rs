@@ -91,3 +91,51 @@ fn vttbr(tree: &Tree, vmid: u16) -> u64 {
     let high = base >> BADDR_HIGH_FROM << BADDR_HIGH_TO;
     u64::from(vmid) << VMID_SHIFT | base & BADDR_LOW | high
 }
+
+#[cfg(test)]
+mod tests {
+    use rmi::GranuleAddr;
+    use rmm_fake::default_features;
+
+    use super::*;
+
+    fn root(start: i64, tables: u32, ipa_bits: u8, format: AddressFormat) -> Stage2Root {
+        let base = GranuleAddr::new(0x8_8800_0000).unwrap();
+        let start = RttLevel::new(start).unwrap();
+        let tree = Tree::new(base, start, tables, ipa_bits, format, 52).unwrap();
+        stage2_root(&tree, 0xABCD, &default_features())
+    }
+
+    #[test]
+    fn vtcr_words_are_what_the_architecture_says() {
+        let bits48 = |start, tables, width| root(start, tables, width, AddressFormat::Bits48).vtcr;
+        let bits52 = |start, tables, width| root(start, tables, width, AddressFormat::Bits52).vtcr;
+        assert_eq!(bits48(1, 2, 40), 0xC00D_3558);
+        assert_eq!(bits48(0, 1, 40), 0xC00D_3598);
+        assert_eq!(bits48(2, 16, 34), 0xC00D_351E);
+        assert_eq!(bits52(0, 16, 52), 0x1_C00E_358C);
+        assert_eq!(bits52(-1, 1, 52), 0x3_C00E_350C);
+    }
+
+    #[test]
+    fn vtcr_follows_the_machine() {
+        let mut cpu = default_features();
+        cpu.pa_range = 0b0010;
+        cpu.vmid16 = false;
+        let base = GranuleAddr::new(0x8800_0000).unwrap();
+        let format = AddressFormat::Bits48;
+        let tree = Tree::new(base, RttLevel::LEVEL_1, 2, 40, format, 40).unwrap();
+        assert_eq!(stage2_root(&tree, 1, &cpu).vtcr, 0xC002_3558);
+    }
+
+    #[test]
+    fn vttbr_holds_the_vmid_and_the_table() {
+        let low = root(1, 2, 40, AddressFormat::Bits48).vttbr;
+        assert_eq!(low, 0xABCD_0008_8800_0000);
+        let base = GranuleAddr::new(0x000A_0008_8800_0000).unwrap();
+        let format = AddressFormat::Bits52;
+        let tree = Tree::new(base, RttLevel::LEVEL_0, 1, 48, format, 52).unwrap();
+        let high = stage2_root(&tree, 1, &default_features()).vttbr;
+        assert_eq!(high, 0x0001_0008_8800_0028);
+    }
+}

@@ -239,23 +239,23 @@ impl Realm<'_, '_> {
         Ok(out)
     }
 
-    /// Returns where the hardware of a running Realm would get to, through the TLB.
-    pub(crate) fn translate(&self, ipa: u64) -> Option<u64> {
+    /// Returns the shape of the Realm's tables.
+    pub(crate) fn tree(&self) -> Tree {
         let shape = self.shape;
+        let base = GranuleAddr::new(self.roots[0]).unwrap();
+        let start = RttLevel::new(shape.start).unwrap();
         let format = if shape.flags & 1 != 0 {
             AddressFormat::Bits52
         } else {
             AddressFormat::Bits48
         };
-        let tree = Tree::new(
-            GranuleAddr::new(self.roots[0]).unwrap(),
-            RttLevel::new(shape.start).unwrap(),
-            shape.tables,
-            shape.s2sz,
-            format,
-            52,
-        );
-        let root = stage2_root(&tree.unwrap(), shape.vmid, self.world.monitor.cpu());
+        Tree::new(base, start, shape.tables, shape.s2sz, format, 52).unwrap()
+    }
+
+    /// Returns where the hardware of a running Realm would get to, through the TLB.
+    pub(crate) fn translate(&self, ipa: u64) -> Option<u64> {
+        let cpu = self.world.monitor.cpu();
+        let root = stage2_root(&self.tree(), self.shape.vmid, cpu);
         let page = self.world.pe.translate(&root, Ipa::new(ipa));
         page.map(GranuleAddr::raw)
     }
