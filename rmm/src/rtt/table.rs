@@ -49,8 +49,9 @@ impl Pattern {
     #[must_use]
     pub fn matches(self, table: &TableEntries) -> bool {
         let mut expected = self.first;
-        // Most tables that differ do so at once; the others are looked at several words at a time.
-        table.chunks(8).all(|chunk| {
+        // Several words are compared at a time.
+        let (chunks, _) = table.as_chunks::<8>();
+        chunks.iter().all(|chunk| {
             let mut difference = 0;
             for entry in chunk {
                 difference |= entry.load(Ordering::Relaxed) ^ expected;

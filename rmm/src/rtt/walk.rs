@@ -256,6 +256,9 @@ impl<'m> Walk<'m> {
     }
 }
 
+/// The number of words that a scan looks at together.
+const SEVERAL: usize = 16;
+
 /// What a valid entry is while the hardware forgets it and the next one is not written yet. Nobody but
 /// the hardware reads it: the table is locked.
 const BROKEN: u64 = 0;
@@ -292,22 +295,24 @@ impl Entries<'_> {
 /// Returns how many words, from the first on, hold no address.
 fn count_dead(words: &[AtomicU64]) -> usize {
     // One look at several words: they are dead when all their bits together are.
-    let several = 8;
-    let dead = words
-        .chunks(several)
-        .take_while(|chunk| {
-            let bits = chunk
-                .iter()
-                .fold(0, |bits, word| bits | word.load(Ordering::Relaxed));
-            !is_live_word(bits)
-        })
-        .count();
-    let dead = words.len().min(dead * several);
+    let (chunks, _) = words.as_chunks::<SEVERAL>();
+    let dead = chunks
+        .iter()
+        .take_while(|chunk| !is_any_live(chunk))
+        .count()
+        * SEVERAL;
     let rest = words.get(dead..).unwrap_or(&[]);
     dead + rest
         .iter()
         .take_while(|word| !is_live_word(word.load(Ordering::Relaxed)))
         .count()
+}
+
+fn is_any_live(words: &[AtomicU64; SEVERAL]) -> bool {
+    let bits = words
+        .iter()
+        .fold(0, |bits, word| bits | word.load(Ordering::Relaxed));
+    is_live_word(bits)
 }
 
 fn slot(table: &TableEntries, index: usize) -> &AtomicU64 {
