@@ -3,8 +3,11 @@
 
 //! From the registers of a call to those of its reply.
 
+mod psci;
 mod reply;
 pub mod rmi;
+mod rsi;
+mod smc;
 
 use ::rmi::table::REGISTERS;
 use ::rmi::{Command, CommandId, LogPolicy};
@@ -12,7 +15,9 @@ use log::{debug, trace};
 use rmm_hal::Hal;
 
 use crate::boot::Monitor;
-use crate::commands::rmi::{data, features, granule, realm, rtt, version};
+use crate::commands::rmi::{
+    data, features, granule, psci_complete, realm, rec, rec_enter, rtt, version,
+};
 pub(crate) use reply::Reply;
 
 impl Monitor<'_> {
@@ -79,11 +84,19 @@ impl Monitor<'_> {
             Command::RttSetRipas { rd, rec, base, top } => {
                 rtt::set_ripas(self, hal, rd, rec, base, top).into()
             }
-            Command::RecCreate { .. }
-            | Command::RecDestroy { .. }
-            | Command::RecEnter { .. }
-            | Command::RecAuxCount { .. }
-            | Command::PsciComplete { .. } => Reply::NOT_SUPPORTED,
+            Command::RecAuxCount { rd } => rec::aux_count(self, hal, rd).into(),
+            Command::RecCreate {
+                rd,
+                rec,
+                params_ptr,
+            } => rec::create(self, hal, rd, rec, params_ptr).into(),
+            Command::RecDestroy { rec } => rec::destroy(self, hal, rec).into(),
+            Command::RecEnter { rec, run_ptr } => rec_enter::enter(self, hal, rec, run_ptr).into(),
+            Command::PsciComplete {
+                calling_rec,
+                target_rec,
+                status,
+            } => psci_complete::complete(self, hal, calling_rec, target_rec, status).into(),
         }
     }
 }

@@ -6,8 +6,21 @@
 //! Nothing here knows a function identifier or an argument register of the Host's interface: the
 //! commands read and write those.
 
+pub(crate) mod aux;
+pub(crate) mod context;
+pub(crate) mod exit;
+pub(crate) mod gic;
+mod id_registers;
+pub(crate) mod inject;
+pub(crate) mod mmio;
 mod object;
+mod pstate;
+pub(crate) mod running;
+mod syndrome;
+pub(crate) mod sysreg;
+pub(crate) mod trap;
 
-pub(crate) use object::{
-    HostAbort, RealmTraits, Rec, RecAuxState, RecHeader, RecState, RipasRequest, Runnable,
-};
+#[cfg(test)]
+mod tests;
+
+pub(crate) use object::{HostAbort, RealmTraits, Rec, RecState, RipasRequest, Runnable};

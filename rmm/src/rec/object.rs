@@ -8,14 +8,17 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rmi::{GranuleAddr, RecMpidr, Ripas};
+use rmi::{AddressFormat, GranuleAddr, RecMpidr, Ripas, RttLevel};
 use rmm_granule::{Pinned, State, StateCode};
 use rmm_hal::{RecContext, RunControls, SVE_GRANULES, Stage2Root, SveControls};
 use zerocopy::{FromBytes, KnownLayout};
 
+use crate::realm::Rd;
+use crate::rtt::Tree;
+
 /// A granule that holds a REC.
 #[derive(Debug)]
-pub enum RecState {}
+pub(crate) enum RecState {}
 
 impl State for RecState {
     const CODE: StateCode = StateCode::Rec;
@@ -27,7 +30,7 @@ impl Pinned for RecState {}
 
 /// A granule that holds registers of a REC for which its own granule has no room.
 #[derive(Debug)]
-pub enum RecAuxState {}
+pub(crate) enum RecAuxState {}
 
 impl State for RecAuxState {
     const CODE: StateCode = StateCode::RecAux;
@@ -38,7 +41,7 @@ impl State for RecAuxState {
 /// What others may know of a REC while it runs.
 #[derive(Debug, FromBytes, KnownLayout)]
 #[repr(C)]
-pub struct RecHeader {
+pub(crate) struct RecHeader {
     owner: AtomicU64,
     mpidr_index: AtomicU64,
     runnable: AtomicU64,
@@ -70,7 +73,8 @@ impl RecHeader {
 
     /// Turns the REC on or off.
     pub(crate) fn set_runnable(&self, runnable: Runnable) {
-        self.runnable.store(u64::from(runnable == Runnable::Yes), Ordering::Release);
+        self.runnable
+            .store(u64::from(runnable == Runnable::Yes), Ordering::Release);
     }
 }
 
@@ -86,8 +90,8 @@ pub(crate) enum Runnable {
 pub(crate) struct RealmTraits {
     /// The translation tables.
     pub(crate) stage2: Stage2Root,
-    /// Width of the Realm's address space in bits.
-    pub(crate) ipa_bits: u8,
+    /// The same tables for walks.
+    pub(crate) tree: Tree,
     /// The greatest vector length in units of 128 bits minus one.
     pub(crate) sve_vq: Option<u8>,
     /// The number of PMU event counters.
@@ -96,6 +100,21 @@ pub(crate) struct RealmTraits {
     pub(crate) breakpoints: u8,
     /// Watchpoints minus one.
     pub(crate) watchpoints: u8,
+}
+
+impl RealmTraits {
+    /// Returns what a REC of the Realm with this descriptor has to know.
+    pub(crate) fn of(rd: &Rd) -> Self {
+        let tables = rd.tables();
+        Self {
+            stage2: tables.stage2,
+            tree: tables.tree,
+            sve_vq: rd.sve_vl(),
+            pmu_counters: rd.pmu_num_ctrs(),
+            breakpoints: rd.num_bps(),
+            watchpoints: rd.num_wps(),
+        }
+    }
 }
 
 /// A change of address state that the Realm asked for and the Host works on.
@@ -129,14 +148,17 @@ pub(crate) struct HostAbort {
 /// Any bytes are a value of it, so facts with few values are words here and types in the accessors.
 #[derive(Debug, FromBytes, KnownLayout)]
 #[repr(C)]
-pub struct Rec {
+pub(crate) struct Rec {
     /// The registers.
     pub(crate) context: RecContext,
 
     vttbr: u64,
     vtcr: u64,
     vmpidr: u64,
+    rtt_base: u64,
+    rtt_start: i64,
     ipa_bits: u64,
+    has_lpa2: u64,
     sve_lengths: u64,
     has_pmu: u64,
     pmu_counters: u64,
@@ -171,7 +193,10 @@ impl Rec {
         self.vttbr = realm.stage2.vttbr;
         self.vtcr = realm.stage2.vtcr;
         self.vmpidr = mpidr.mpidr_el1();
-        self.ipa_bits = u64::from(realm.ipa_bits);
+        self.rtt_base = realm.tree.base().raw();
+        self.rtt_start = realm.tree.start().raw();
+        self.ipa_bits = u64::from(realm.tree.ipa_bits());
+        self.has_lpa2 = u64::from(realm.tree.format() == AddressFormat::Bits52);
         self.sve_lengths = realm.sve_vq.map_or(0, |vq| u64::from(vq) + 1);
         self.has_pmu = u64::from(realm.pmu_counters.is_some());
         self.pmu_counters = u64::from(realm.pmu_counters.unwrap_or(0));
@@ -187,8 +212,11 @@ impl Rec {
     /// Returns what the REC knows of its Realm.
     pub(crate) fn realm(&self) -> RealmTraits {
         RealmTraits {
-            stage2: Stage2Root { vttbr: self.vttbr, vtcr: self.vtcr },
-            ipa_bits: byte(self.ipa_bits),
+            stage2: Stage2Root {
+                vttbr: self.vttbr,
+                vtcr: self.vtcr,
+            },
+            tree: self.tree(),
             sve_vq: self.sve_lengths.checked_sub(1).map(byte),
             pmu_counters: (self.has_pmu != 0).then(|| byte(self.pmu_counters)),
             breakpoints: byte(self.breakpoints),
@@ -196,10 +224,24 @@ impl Rec {
         }
     }
 
+    fn tree(&self) -> Tree {
+        let base = GranuleAddr::new(self.rtt_base).expect("written from an address");
+        let start = RttLevel::new(self.rtt_start).expect("written from a level");
+        let format = if self.has_lpa2 != 0 {
+            AddressFormat::Bits52
+        } else {
+            AddressFormat::Bits48
+        };
+        Tree::from_parts(base, start, byte(self.ipa_bits), format)
+    }
+
     /// Returns the auxiliary granules, in the order in which the Host named them.
     pub(crate) fn aux(&self) -> impl Iterator<Item = GranuleAddr> + '_ {
         let count = usize::try_from(self.aux_count).unwrap_or(0);
-        self.aux.iter().take(count).filter_map(|raw| GranuleAddr::new(*raw))
+        self.aux
+            .iter()
+            .take(count)
+            .filter_map(|raw| GranuleAddr::new(*raw))
     }
 
     /// Returns what the hardware is told when the REC runs with these two traps.
@@ -217,7 +259,10 @@ impl Rec {
 
     fn sve_controls(&self, vq: u8) -> Option<SveControls> {
         let storage: heapless::Vec<_, SVE_GRANULES> = self.aux().collect();
-        Some(SveControls { vq, storage: storage.into_array().ok()? })
+        Some(SveControls {
+            vq,
+            storage: storage.into_array().ok()?,
+        })
     }
 
     /// Returns the pending change of address state; `base` and `top` are zero when there is none.
@@ -225,7 +270,11 @@ impl Rec {
         RipasRequest {
             base: self.ripas_base,
             top: self.ripas_top,
-            value: if self.ripas_is_ram != 0 { Ripas::Ram } else { Ripas::Empty },
+            value: if self.ripas_is_ram != 0 {
+                Ripas::Ram
+            } else {
+                Ripas::Empty
+            },
             may_change_destroyed: self.ripas_may_change_destroyed != 0,
         }
     }
@@ -276,7 +325,11 @@ impl Rec {
             ABORT_NOT_EMULATABLE => false,
             _ => return None,
         };
-        Some(HostAbort { esr: self.abort_esr, far: self.abort_far, is_emulatable })
+        Some(HostAbort {
+            esr: self.abort_esr,
+            far: self.abort_far,
+            is_emulatable,
+        })
     }
 
     /// Records how the run ended as far as data aborts at unprotected addresses are concerned.
@@ -285,8 +338,11 @@ impl Rec {
             self.abort_kind = ABORT_NONE;
             return;
         };
-        self.abort_kind =
-            if abort.is_emulatable { ABORT_EMULATABLE } else { ABORT_NOT_EMULATABLE };
+        self.abort_kind = if abort.is_emulatable {
+            ABORT_EMULATABLE
+        } else {
+            ABORT_NOT_EMULATABLE
+        };
         self.abort_esr = abort.esr;
         self.abort_far = abort.far;
     }

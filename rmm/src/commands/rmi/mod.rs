@@ -11,7 +11,10 @@
 pub(crate) mod data;
 pub(crate) mod features;
 pub(crate) mod granule;
+pub(crate) mod psci_complete;
 pub(crate) mod realm;
+pub(crate) mod rec;
+pub(crate) mod rec_enter;
 pub(crate) mod rtt;
 pub(crate) mod version;
 

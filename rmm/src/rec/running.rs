@@ -1,0 +1,296 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! A REC on a PE: from the moment its registers are loaded to the moment they are saved.
+
+use rmi::{GranuleAddr, Ipa, RecMpidr, Ripas, RttLevel};
+use rmm_hal::{Exit, Hal, RealmCpu, RunControls, Syndrome, TimerState};
+
+use crate::boot::Monitor;
+use crate::realm::{RealmMemoryError, memory};
+use crate::rec::context::skip_instruction;
+use crate::rec::exit::Stop;
+use crate::rec::inject::{Injected, inject};
+use crate::rec::object::{HostAbort, RealmTraits, Rec};
+use crate::rec::sysreg::{self, Verdict};
+use crate::rec::trap::{self, Access, Emulation, ErrorType, ProtectedVerdict, Target, Trap};
+use crate::rec::{syndrome, trap::ProtectedPage};
+use crate::rtt::{Rtte, Start};
+
+/// Who a REC is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    /// The Realm's descriptor.
+    pub(crate) owner: GranuleAddr,
+    /// The processor of the Realm.
+    pub(crate) mpidr: RecMpidr,
+}
+
+/// What comes after an exception was dealt with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The Realm goes on.
+    Resume,
+    /// The Host gets its PE back.
+    Stop(Stop),
+}
+
+/// What the monitor's own handling of an exception came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// The Realm called the monitor.
+    Call,
+    /// Anything else, dealt with.
+    Next(Next),
+}
+
+/// A REC whose registers are loaded on this PE.
+pub(crate) struct Running<'r, 'm, H: Hal> {
+    /// The monitor.
+    pub(crate) monitor: &'r Monitor<'m>,
+    /// This PE.
+    pub(crate) hal: &'r H,
+    /// The REC.
+    pub(crate) rec: &'r mut Rec,
+    /// Its Realm.
+    pub(crate) realm: &'r RealmTraits,
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// Where the Realm's values of x0 to x30 in a call to the Host go.
+    pub(crate) host_gprs: &'r mut [u64; 31],
+    /// The Realm turned this processor off.
+    pub(crate) is_turned_off: bool,
+    controls: RunControls,
+    reported_timers: Asserted,
+    host_abort: Option<HostAbort>,
+    new_serror: Option<u64>,
+}
+
+/// Which EL1 timers signal an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asserted {
+    is_virtual: bool,
+    is_physical: bool,
+}
+
+impl Asserted {
+    fn of(timers: &TimerState) -> Self {
+        Self {
+            is_virtual: timers.is_virtual_asserted(),
+            is_physical: timers.is_physical_asserted(),
+        }
+    }
+}
+
+impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
+    /// Loads a REC.
+    ///
+    /// A timer that signalled when the Host last looked is masked: the Host knows, and its signal must
+    /// not end the run again and again.
+    pub(crate) fn load(
+        monitor: &'r Monitor<'m>,
+        hal: &'r H,
+        rec: &'r mut Rec,
+        realm: &'r RealmTraits,
+        identity: Identity,
+        controls: RunControls,
+        host_gprs: &'r mut [u64; 31],
+    ) -> Self {
+        let reported_timers = Asserted::of(&rec.context.timers);
+        let cpu = hal.realm();
+        cpu.load(&mut rec.context, &controls);
+        cpu.mask_timers(reported_timers.is_virtual, reported_timers.is_physical);
+        if let Some(syndrome) = rec.pending_serror() {
+            cpu.pend_serror(syndrome);
+        }
+        Self {
+            monitor,
+            hal,
+            rec,
+            realm,
+            identity,
+            host_gprs,
+            is_turned_off: false,
+            controls,
+            reported_timers,
+            host_abort: None,
+            new_serror: None,
+        }
+    }
+
+    /// Runs the Realm until something happens that the monitor cannot deal with alone. Calls are made
+    /// by `call`.
+    pub(crate) fn run(&mut self, mut call: impl FnMut(&mut Self) -> Next) -> Stop {
+        loop {
+            if Asserted::of(&self.hal.realm().timers()) != self.reported_timers {
+                return Stop::Irq;
+            }
+            let exit = self.hal.realm().run(&mut self.rec.context);
+            let next = match self.handle(exit) {
+                Handled::Call => call(self),
+                Handled::Next(next) => next,
+            };
+            match next {
+                Next::Resume => {}
+                Next::Stop(stop) => return stop,
+            }
+        }
+    }
+
+    /// Saves the REC and records what the next entry needs to know of the end of this run. Returns
+    /// whether the overflow of a PMU counter is signalled.
+    pub(crate) fn save(self, stop: &Stop) -> bool {
+        let cpu = self.hal.realm();
+        let is_overflow = self.realm.pmu_counters.is_some() && cpu.is_pmu_overflow();
+        if self.new_serror.is_some() {
+            self.rec.set_pending_serror(self.new_serror);
+        } else if self.rec.pending_serror().is_some() && !cpu.is_serror_pending() {
+            self.rec.set_pending_serror(None);
+        }
+        cpu.save(&mut self.rec.context, &self.controls);
+        self.rec.set_host_abort(self.host_abort);
+        if !matches!(stop, Stop::RipasChange(_)) {
+            self.rec.clear_ripas_request();
+        }
+        is_overflow
+    }
+
+    /// Has the Realm take an exception at its current instruction.
+    pub(crate) fn inject(&mut self, exception: Injected) {
+        let cpu = self.monitor.cpu();
+        inject(self.hal.realm(), cpu, &mut self.rec.context, exception);
+    }
+
+    /// Copies from the Realm's memory.
+    pub(crate) fn read_memory(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), RealmMemoryError> {
+        let (granules, tree) = (self.monitor.granules(), &self.realm.tree);
+        memory::read(granules, self.hal.window(), tree, ipa, into)
+    }
+
+    /// Copies into the Realm's memory.
+    pub(crate) fn write_memory(&self, ipa: Ipa, from: &[u8]) -> Result<(), RealmMemoryError> {
+        let (granules, tree) = (self.monitor.granules(), &self.realm.tree);
+        memory::write(granules, self.hal.window(), tree, ipa, from)
+    }
+
+    fn handle(&mut self, exit: Exit) -> Handled {
+        Handled::Next(match exit {
+            Exit::Sync(syndrome) => return self.handle_sync(&syndrome),
+            Exit::Irq => Next::Stop(Stop::Irq),
+            Exit::Fiq => Next::Stop(Stop::Fiq),
+            Exit::SError { esr } => Next::Stop(self.handle_serror(esr)),
+        })
+    }
+
+    fn handle_sync(&mut self, syndrome: &Syndrome) -> Handled {
+        let next = match Trap::of(syndrome.esr, self.realm.sve_vq.is_some()) {
+            Trap::Smc => return Handled::Call,
+            Trap::Wait => {
+                let stop = Stop::wait(syndrome.esr, &self.rec.context.gprs);
+                skip_instruction(&mut self.rec.context);
+                Next::Stop(stop)
+            }
+            Trap::Register => self.handle_register(syndrome.esr),
+            Trap::Simd => {
+                let cpu = self.hal.realm();
+                cpu.enable_simd(&mut self.rec.context, &self.controls);
+                Next::Resume
+            }
+            Trap::Undefined => self.refuse(Injected::Unknown),
+            Trap::Abort(access) => self.handle_abort(access, syndrome),
+        };
+        Handled::Next(next)
+    }
+
+    fn handle_register(&mut self, esr: u64) -> Next {
+        let (cpu, context) = (self.monitor.cpu(), &mut self.rec.context);
+        match sysreg::access(esr, context, cpu, self.realm) {
+            Verdict::Done => Next::Resume,
+            Verdict::Host => {
+                let stop = Stop::register_write(esr, &context.gprs);
+                skip_instruction(context);
+                Next::Stop(stop)
+            }
+            Verdict::Undefined => self.refuse(Injected::Unknown),
+        }
+    }
+
+    fn handle_abort(&mut self, access: Access, abort: &Syndrome) -> Next {
+        match trap::target(access, abort, self.rec.context.pstate, self.realm) {
+            Target::Error(ErrorType::Restartable) => Next::Stop(Stop::external_abort(abort)),
+            Target::Error(ErrorType::Unrecoverable) => {
+                self.inject(Injected::external(abort));
+                Next::Stop(Stop::external_abort(abort))
+            }
+            Target::Outside => self.refuse(Injected::AddressSize {
+                esr: abort.esr,
+                far: abort.far,
+                level: self.mapping_level(),
+            }),
+            Target::Unprotected(Access::Fetch, _) => self.refuse(Injected::external(abort)),
+            Target::Unprotected(Access::Data, emulation) => {
+                self.stop_at_unprotected(abort, emulation)
+            }
+            Target::Protected(ipa) => match trap::protected_verdict(self.look_up(ipa), abort.esr) {
+                ProtectedVerdict::ExternalAbort => self.refuse(Injected::external(abort)),
+                ProtectedVerdict::Retry => Next::Resume,
+                ProtectedVerdict::Exit => Next::Stop(match access {
+                    Access::Fetch => Stop::instruction_abort(abort),
+                    Access::Data => Stop::protected_abort(abort),
+                }),
+            },
+        }
+    }
+
+    fn stop_at_unprotected(&mut self, abort: &Syndrome, emulation: Emulation) -> Next {
+        self.host_abort = Some(HostAbort {
+            esr: abort.esr,
+            far: abort.far,
+            is_emulatable: emulation == Emulation::Possible,
+        });
+        Next::Stop(match emulation {
+            Emulation::Possible => Stop::emulatable_abort(abort, &self.rec.context.gprs),
+            Emulation::Impossible => Stop::unprotected_abort(abort),
+        })
+    }
+
+    fn handle_serror(&mut self, esr: u64) -> Stop {
+        if trap::serror_type(esr) == ErrorType::Unrecoverable {
+            self.new_serror = Some(esr & syndrome::ISS_MASK);
+        }
+        Stop::serror(esr)
+    }
+
+    /// Lets the Realm go on with an exception in place of its current instruction.
+    fn refuse(&mut self, exception: Injected) -> Next {
+        self.inject(exception);
+        Next::Resume
+    }
+
+    /// Returns the stage 1 level that an address size fault reports: with the MMU off the one of the
+    /// starting table, else the last one, where software maps pages.
+    fn mapping_level(&self) -> u64 {
+        const SCTLR_M: u64 = 1;
+        let [_, sctlr, _] = self.hal.realm().exception_controls();
+        if sctlr & SCTLR_M == 0 { 0 } else { 3 }
+    }
+
+    fn look_up(&self, ipa: Ipa) -> ProtectedPage {
+        let (granules, tree) = (self.monitor.granules(), &self.realm.tree);
+        let start = Start::lock(granules, tree, ipa);
+        let walk = start.descend(granules, self.hal.window(), RttLevel::LEVEL_3);
+        let (ripas, is_assigned) = match walk.entry() {
+            Rtte::Assigned { ripas, .. } => (ripas, true),
+            Rtte::Unassigned { ripas } => (ripas, false),
+            Rtte::UnassignedNs | Rtte::AssignedNs { .. } | Rtte::Table { .. } => {
+                unreachable!("the walk of a protected address ends at a protected entry")
+            }
+        };
+        ProtectedPage { ripas, is_assigned }
+    }
+}
+
+/// Turns the answer to a pending change of address state into what the Realm learns of it.
+pub(crate) fn is_refused(remaining: bool, value: Ripas, is_rejected_by_host: bool) -> bool {
+    remaining && value == Ripas::Ram && is_rejected_by_host
+}
