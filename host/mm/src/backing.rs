@@ -239,20 +239,58 @@ impl Object {
         })
     }
 
-    /// Fills every page of the 2 MiB around page `index`, if they are contiguous; says whether.
-    pub fn fill_block(&self, index: u64, pages: &PageAllocator, memory: &dyn PhysMemory) -> bool {
+    /// Fills every page of the naturally aligned block of `size` bytes (2 MiB or 1 GiB) around
+    /// page `index`; returns its first page, with a reference, if the block is contiguous and
+    /// aligned physical memory.
+    pub fn block<'h>(
+        &self,
+        index: u64,
+        size: u64,
+        pages: &'h PageAllocator,
+        memory: &dyn PhysMemory,
+    ) -> Option<PageHold<'h>> {
+        let count = size >> PAGE_SHIFT;
+        let start = index - index % count;
+        if let Kind::Raw(first) = self.kind {
+            let first = first.offset(start);
+            return first.is_aligned(size).then(|| pages.hold(first));
+        }
+        let first = self.whole_chunk(start, pages, memory)?;
+        if !first.pfn().is_aligned(size) {
+            return None;
+        }
+        for ahead in (PAGES_PER_2M..count).step_by(to_usize(PAGES_PER_2M)) {
+            let next = self.whole_chunk(start + ahead, pages, memory)?;
+            if next.pfn() != first.pfn().offset(ahead) {
+                return None;
+            }
+        }
+        Some(first)
+    }
+
+    /// Fills every page of the 2 MiB around page `index`; returns the first if they are
+    /// contiguous.
+    fn whole_chunk<'h>(
+        &self,
+        index: u64,
+        pages: &'h PageAllocator,
+        memory: &dyn PhysMemory,
+    ) -> Option<PageHold<'h>> {
         let chunk = self.chunk(index / PAGES_PER_2M, pages);
         let mut chunk = chunk.lock();
-        if chunk.contiguous().is_none() {
-            return false;
-        }
         let first = index - index % PAGES_PER_2M;
-        (first..first + PAGES_PER_2M).all(|index| {
-            chunk.pages[to_usize(index % PAGES_PER_2M)].is_some()
-                || self
-                    .fill(&mut chunk, index, Fill::Contents, pages, memory)
-                    .is_ok()
-        }) && chunk.contiguous().is_some()
+        for index in first..first + PAGES_PER_2M {
+            chunk.contiguous()?;
+            match chunk.pages[to_usize(index % PAGES_PER_2M)] {
+                Some(pfn) if pages.flags(pfn).contains(PageFlags::POISONED) => return None,
+                Some(pfn) => wipe_stale(pfn, pages, memory),
+                None => {
+                    let contents = Fill::Contents;
+                    self.fill(&mut chunk, index, contents, pages, memory).ok()?;
+                }
+            }
+        }
+        chunk.contiguous().map(|first| pages.hold(first))
     }
 
     /// Takes page `index` out of the object and drops the object's reference on it; returns the
@@ -264,6 +302,35 @@ impl Object {
         chunk.broken = true;
         pages.put(pfn);
         Some(pfn)
+    }
+
+    /// Moves page `index` to another physical page with the same contents; the object's reference
+    /// moves along. Nobody maps the page meanwhile. False when there is nothing to move, the
+    /// host may not read it, or memory is short.
+    pub fn migrate(&self, index: u64, pages: &PageAllocator, memory: &dyn PhysMemory) -> bool {
+        let Some(chunk) = self.chunks.read().get(&(index / PAGES_PER_2M)).cloned() else {
+            return false;
+        };
+        let mut chunk = chunk.lock();
+        let slot = to_usize(index % PAGES_PER_2M);
+        let Some(old) = chunk.pages[slot] else {
+            return false;
+        };
+        let Some(pin) = pages.pin(old) else {
+            return false;
+        };
+        let Some(new) = pages.allocate(PageUse::Guest, self.wish) else {
+            return false;
+        };
+        memory.copy_page(old, new);
+        drop(pin);
+        let stale = pages.flags(old) & PageFlags::STALE;
+        pages.mark(new, stale);
+        pages.set_owner(new, pages.owner(old));
+        chunk.pages[slot] = Some(new);
+        chunk.broken = true;
+        pages.put(old);
+        true
     }
 
     /// Returns page `index` if it has been filled, without a reference.

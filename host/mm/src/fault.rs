@@ -9,15 +9,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi::Ipa;
 
-use crate::addr::{BLOCK_1G, BLOCK_2M, Gfn, Granularity, Hva, PAGE_SIZE, Pfn};
-use crate::area::{Area, Protection};
-use crate::backing::{Fill, Found, NoPage};
+use crate::addr::{BLOCK_1G, BLOCK_2M, Gfn, Granularity, Hva, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::area::{Area, AreaFlags, Protection};
+use crate::backing::{Fill, NoPage};
 use crate::host::Counter;
 use crate::machine::Machine;
 use crate::memslot::{MemSlot, SlotAccess};
-use crate::pages::PageFlags;
+use crate::pages::{PageFlags, PageHold};
 use crate::perms::Permissions;
 use crate::realm::RealmError;
+use crate::stage2::map::level_of;
+use crate::stage2::walk::WalkError;
 use crate::vm::{Guest, VcpuMemory, Vm};
 
 /// The class of a stage 2 fault.
@@ -169,6 +171,8 @@ pub struct FaultCounters {
     pub poisoned: Counter,
     /// Faults that failed.
     pub failed: Counter,
+    /// The last granularity that a backing reported and nobody knows, in bytes (rule F8).
+    pub odd_granularity: AtomicU64,
     /// The last device access: full IPA without stolen bits (rule F16).
     pub last_device: AtomicU64,
 }
@@ -187,6 +191,8 @@ struct Extent {
     gfn: Gfn,
     hva: Hva,
     granularity: Granularity,
+    /// A page and nothing larger.
+    forced: bool,
 }
 
 /// Handles one fault. `Ok` means: enter the guest again, it will retry or succeed.
@@ -220,6 +226,9 @@ fn resolve<M: Machine>(
     if fault.write && slot.access() == SlotAccess::ReadOnly {
         return Err(FaultError::NotMemory);
     }
+    if fault.class == FaultClass::AccessFlag {
+        return mark_young(vm, fault);
+    }
     let hva = slot.hva_of(gfn);
 
     let access = classify(vm, fault)?; // F1 to F3
@@ -228,12 +237,30 @@ fn resolve<M: Machine>(
     let extent = choose_extent(vm, fault, &slot, &area, logging); // F5 to F10
     fill_cache(vm, vcpu, fault, access, logging)?; // F11
     let sequence = vm.mmu().read_sequence(); // F12
-    let Some(found) = get_page(vm, fault, &slot, &area, &extent, access)? else {
-        return Ok(()); // F13 to F15
+    let context = Context {
+        vm,
+        fault,
+        slot: &slot,
+        area: &area,
+        access,
+        logging,
     };
-    map_page(
-        vm, vcpu, fault, &slot, &area, extent, access, sequence, &found,
-    )
+    match context.get_page(extent)? {
+        Some(lookup) => context.map_page(vcpu, &lookup, sequence), // F16 to F28
+        None => Ok(()),                                            // F14
+    }
+}
+
+/// An access flag fault: the mapping is there and only has to be marked used.
+fn mark_young<M: Machine>(vm: &Vm<'_, M>, fault: &Fault) -> Result<(), FaultError> {
+    if let Guest::Normal(stage2) = vm.guest() {
+        let _lock = vm.mmu().read();
+        // A mapping that is gone faults again.
+        if stage2.mark_young(fault.ipa).is_err() {
+            vm.counters().retried.bump();
+        }
+    }
+    Ok(())
 }
 
 /// F1 to F3: what kind of access it was, and whether it makes sense.
@@ -245,6 +272,7 @@ fn classify<M: Machine>(vm: &Vm<'_, M>, fault: &Fault) -> Result<Access, FaultEr
     let write = match vm.guest() {
         // A Realm's protected memory is always writable and executable: one kind of fault.
         Guest::Realm(_) => true,
+        Guest::Normal(_) => fault.write,
     };
     if fault.class == FaultClass::Permission && !write && !fault.fetch {
         return Err(FaultError::UnexpectedReadPermission);
@@ -273,10 +301,10 @@ fn choose_extent<M: Machine>(
 ) -> Extent {
     let gfn = vm.gfn(fault.ipa);
     let hva = slot.hva_of(gfn);
-    let (granularity, _) = if logging || vm.realm().is_some() {
+    let (granularity, forced) = if logging || vm.realm().is_some() {
         (Granularity::Page, true) // F5, F6
     } else {
-        fit(area.granularity(hva), slot, gfn) // F7, F8
+        fit(vm, area.granularity(hva), slot, gfn) // F7, F8
     };
     let size = granularity.size_bytes();
     let ipa = fault.ipa.align_down(size); // F9
@@ -285,11 +313,17 @@ fn choose_extent<M: Machine>(
         gfn: vm.gfn(ipa), // F10
         hva: hva.align_down(size),
         granularity,
+        forced,
     }
 }
 
 /// F8: the granularity that the slot can carry, and whether it is a page by force.
-fn fit(wished: Granularity, slot: &MemSlot, gfn: Gfn) -> (Granularity, bool) {
+fn fit<M: Machine>(
+    vm: &Vm<'_, M>,
+    wished: Granularity,
+    slot: &MemSlot,
+    gfn: Gfn,
+) -> (Granularity, bool) {
     let carries = |size| slot.can_carry(gfn, size);
     match wished {
         Granularity::Block1G if carries(BLOCK_1G) => (wished, false),
@@ -302,7 +336,9 @@ fn fit(wished: Granularity, slot: &MemSlot, gfn: Gfn) -> (Granularity, bool) {
         Granularity::ContPte => (Granularity::Page, true),
         Granularity::Page => (Granularity::Page, false),
         Granularity::Other(size) => {
-            log::warn!("a backing reports the unknown granularity {size:#x}");
+            if vm.counters().odd_granularity.swap(size, Ordering::Relaxed) != size {
+                log::warn!("a backing reports the unknown granularity {size:#x}");
+            }
             (Granularity::Page, false)
         }
     }
@@ -321,6 +357,7 @@ fn fill_cache<M: Machine>(
     }
     let tables = match vm.guest() {
         Guest::Realm(realm) => realm.geometry().tables_per_mapping(),
+        Guest::Normal(stage2) => stage2.geometry().tables_per_mapping(),
     };
     if vcpu.cache.fill(tables) {
         Ok(())
@@ -329,158 +366,286 @@ fn fill_cache<M: Machine>(
     }
 }
 
+/// One fault, as far as it has been understood.
+struct Context<'a, 'h, M> {
+    vm: &'a Vm<'h, M>,
+    fault: &'a Fault,
+    slot: &'a MemSlot,
+    area: &'a Area,
+    access: Access,
+    logging: bool,
+}
+
 /// A page and what may be done with it.
 struct Lookup<'h> {
-    found: Found<'h>,
-    writable: bool,
-}
-
-/// F13 to F15: the page behind the host address. `None` means that the VMM has been told of a
-/// problem and the guest may retry.
-fn get_page<'h, M: Machine>(
-    vm: &Vm<'h, M>,
-    fault: &Fault,
-    slot: &MemSlot,
-    area: &Area,
-    extent: &Extent,
-    access: Access,
-) -> Result<Option<Lookup<'h>>, FaultError> {
-    let bad_address = Err(FaultError::BadAddress(extent.hva));
-    let writable =
-        area.protection.contains(Protection::WRITE) && slot.access() == SlotAccess::ReadWrite;
-    if !area.protection.contains(Protection::READ) || access.write && !writable {
-        return bad_address;
-    }
-    let index = area.index_of(extent.hva);
-    let machine = vm.host().machine();
-    if let Some(context) = area.user_faults
-        && area.object.peek(index).is_none()
-    {
-        machine.missing_page(context, extent.hva);
-        return Ok(None);
-    }
-    let fill = match vm.guest() {
-        Guest::Realm(realm) if realm.geometry().is_protected(fault.ipa) => Fill::Unneeded,
-        Guest::Realm(_) => Fill::Contents,
-    };
-    match area.object.page(index, fill, vm.host().pages(), machine) {
-        Ok(found) => Ok(Some(Lookup { found, writable })),
-        Err(NoPage::Poisoned) => {
-            vm.counters().poisoned.bump();
-            machine.memory_failure(extent.hva, extent.granularity); // F14
-            Ok(None)
-        }
-        Err(NoPage::Hole) => bad_address, // F15
-        Err(NoPage::OutOfMemory) => Err(FaultError::OutOfMemory),
-    }
-}
-
-/// F16 to F28: map the page that was found.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the whole of one fault, gathered by its caller"
-)]
-fn map_page<M: Machine>(
-    vm: &Vm<'_, M>,
-    vcpu: &mut VcpuMemory<'_>,
-    fault: &Fault,
-    slot: &MemSlot,
-    area: &Area,
+    page: PageHold<'h>,
+    /// What the page is to be mapped as; smaller than asked when the memory is not contiguous.
     extent: Extent,
-    access: Access,
-    sequence: u64,
-    lookup: &Lookup<'_>,
-) -> Result<(), FaultError> {
-    let pfn = lookup.found.page.pfn();
-    let device = vm.host().memory_map().is_device(pfn);
-    if device {
-        note_device(vm, fault); // F16
-    }
-    let writable = lookup.writable && (device || !slot.is_logging() || access.write); // F17
-    if access.fetch && device {
-        return Err(FaultError::NotExecutable); // F18
-    }
-    let lock = vm.mmu().read();
-    if vm.mmu().must_retry(sequence) {
-        vm.counters().retried.bump();
-        return Ok(()); // F19, F27
-    }
-    let permissions = permissions(vm, access, writable, device); // F22
-    let result = match vm.guest() {
-        Guest::Realm(realm) => {
-            if !realm.geometry().is_protected(fault.ipa)
-                && vm.host().pages().flags(pfn).contains(PageFlags::DELEGATED)
-            {
-                return Err(FaultError::StillPrivate(extent.gfn));
-            }
-            let contiguous = lookup.found.contiguous.is_some();
-            let size = extent.granularity.size_bytes();
-            realm
-                .map(
-                    extent.ipa,
-                    pfn,
-                    size,
-                    permissions,
-                    contiguous,
-                    &mut vcpu.cache,
-                )
-                .map(drop) // F24
-        }
-    };
-    let outcome = finish(vm, slot, area, &extent, pfn, writable, device, result);
-    vm.host().pages().mark(pfn, PageFlags::ACCESSED); // F27
-    drop(lock);
-    outcome
+    /// The whole 2 MiB around the page is one piece of memory.
+    contiguous: bool,
+    writable: bool,
 }
 
-/// F26 and F28: what the result of mapping means for the page and for the guest.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the whole of one mapping, gathered by its caller"
-)]
-fn finish<M: Machine>(
-    vm: &Vm<'_, M>,
-    slot: &MemSlot,
-    area: &Area,
-    extent: &Extent,
-    pfn: Pfn,
-    writable: bool,
-    device: bool,
-    result: Result<(), RealmError>,
-) -> Result<(), FaultError> {
-    let counters = vm.counters();
-    match result {
-        Ok(()) => {
+impl<'h, M: Machine> Context<'_, 'h, M> {
+    /// F13 to F15: the page behind the host address. `None` means that the VMM has been told of a
+    /// problem and the guest may retry.
+    fn get_page(&self, extent: Extent) -> Result<Option<Lookup<'h>>, FaultError> {
+        let bad_address = Err(FaultError::BadAddress(extent.hva));
+        let protection = self.area.protection;
+        let writable =
+            protection.contains(Protection::WRITE) && self.slot.access() == SlotAccess::ReadWrite;
+        if !protection.contains(Protection::READ) || self.access.write && !writable {
+            return bad_address;
+        }
+        let machine = self.vm.host().machine();
+        let index = self.area.index_of(extent.hva);
+        if let Some(context) = self.area.user_faults
+            && self.area.object.peek(index).is_none()
+        {
+            machine.missing_page(context, extent.hva);
+            return Ok(None);
+        }
+        match self.find(extent) {
+            Ok((page, extent, contiguous)) => Ok(Some(Lookup {
+                page,
+                extent,
+                contiguous,
+                writable,
+            })),
+            Err(NoPage::Poisoned) => {
+                self.vm.counters().poisoned.bump();
+                machine.memory_failure(extent.hva, extent.granularity); // F14
+                Ok(None)
+            }
+            Err(NoPage::Hole) => bad_address, // F15
+            Err(NoPage::OutOfMemory) => Err(FaultError::OutOfMemory),
+        }
+    }
+
+    /// F13: a block of the wished granularity if the backing has one, else the faulting page.
+    fn find(&self, extent: Extent) -> Result<(PageHold<'h>, Extent, bool), NoPage> {
+        let (object, host) = (&self.area.object, self.vm.host());
+        let size = extent.granularity.size_bytes();
+        if size > PAGE_SIZE {
+            let index = self.area.index_of(extent.hva);
+            let (pages, machine) = (host.pages(), host.machine());
+            if let Some(page) = object.block(index, size, pages, machine) {
+                return Ok((page, extent, true));
+            }
+        }
+        let extent = self.page_extent(extent);
+        let fill = match self.vm.guest() {
+            Guest::Realm(realm) if realm.geometry().is_protected(self.fault.ipa) => Fill::Unneeded,
+            Guest::Realm(_) | Guest::Normal(_) => Fill::Contents,
+        };
+        let index = self.area.index_of(extent.hva);
+        let found = object.page(index, fill, host.pages(), host.machine())?;
+        Ok((found.page, extent, found.contiguous.is_some()))
+    }
+
+    /// The faulting page alone.
+    fn page_extent(&self, extent: Extent) -> Extent {
+        let gfn = self.vm.gfn(self.fault.ipa);
+        Extent {
+            ipa: self.fault.ipa,
+            gfn,
+            hva: self.slot.hva_of(gfn),
+            granularity: Granularity::Page,
+            ..extent
+        }
+    }
+
+    /// F16 to F28: map the page that was found.
+    fn map_page(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        lookup: &Lookup<'h>,
+        sequence: u64,
+    ) -> Result<(), FaultError> {
+        let (vm, fault) = (self.vm, self.fault);
+        let found = lookup.page.pfn();
+        let device = vm.host().memory_map().is_device(found);
+        if device {
+            note_device(vm, fault); // F16
+        }
+        let writable = lookup.writable && (device || !self.logging || self.access.write); // F17
+        if self.access.fetch && device {
+            return Err(FaultError::NotExecutable); // F18
+        }
+        let block = self.grown(lookup, device); // the lookup of F20
+        let lock = vm.mmu().read();
+        if vm.mmu().must_retry(sequence) {
+            vm.counters().retried.bump();
+            return Ok(()); // F19, F27
+        }
+        let (extent, pfn) = match &block {
+            Some((page, extent)) => (*extent, page.pfn()), // F20
+            None => (lookup.extent, found),
+        };
+        self.clear_tags(extent, pfn, device)?; // F21
+        let permissions = permissions(vm, self.access, writable, device); // F22
+        let result = self.install(vcpu, extent, pfn, permissions, lookup.contiguous); // F23 to F25
+        let outcome = self.finish(extent, pfn, writable, device, result); // F26, F28
+        vm.host().pages().mark(found, PageFlags::ACCESSED); // F27: the guards drop the references
+        drop(lock);
+        vm.free_detached();
+        outcome
+    }
+
+    /// F20: a page that is not forced grows to the block it lies in, when the backing is
+    /// contiguous and congruent and the slot and the area hold the block. A permission fault on a
+    /// block keeps the block's size.
+    fn grown(&self, lookup: &Lookup<'h>, device: bool) -> Option<(PageHold<'h>, Extent)> {
+        let extent = lookup.extent;
+        let page = extent.granularity == Granularity::Page;
+        if !page || extent.forced || device || self.vm.realm().is_some() {
+            return None;
+        }
+        let granularity = match (self.fault.class, self.fault.level) {
+            (FaultClass::Permission, 1) => Granularity::Block1G,
+            _ => Granularity::Block2M,
+        };
+        let size = granularity.size_bytes();
+        let in_object = self.area.index_of(extent.hva) << PAGE_SHIFT;
+        let fits = self.slot.can_carry(extent.gfn, size)
+            && self.area.holds_block(extent.hva, size)
+            && (in_object ^ extent.hva.raw()) & (size - 1) == 0;
+        if !fits {
+            return None;
+        }
+        let (object, host) = (&self.area.object, self.vm.host());
+        let index = self.area.index_of(extent.hva);
+        let page = object.block(index, size, host.pages(), host.machine())?;
+        let ipa = extent.ipa.align_down(size);
+        let extent = Extent {
+            ipa,
+            gfn: self.vm.gfn(ipa),
+            hva: extent.hva.align_down(size),
+            granularity,
+            forced: false,
+        };
+        Some((page, extent))
+    }
+
+    /// F21: a guest with memory tagging gets pages with clear tags, once.
+    fn clear_tags(&self, extent: Extent, pfn: Pfn, device: bool) -> Result<(), FaultError> {
+        if self.fault.class == FaultClass::Permission || device || !self.vm.cpu().mte {
+            return Ok(());
+        }
+        if !self.area.flags.contains(AreaFlags::MTE_ALLOWED) {
+            return Err(FaultError::BadAddress(extent.hva));
+        }
+        let host = self.vm.host();
+        for page in 0..extent.granularity.size_bytes() / PAGE_SIZE {
+            let pfn = pfn.offset(page);
+            if host.pages().mark(pfn, PageFlags::TAGS_CLEARED) {
+                host.machine().clear_tags(pfn);
+            }
+        }
+        Ok(())
+    }
+
+    /// F23 to F25: ask the RMM, add permissions, or map.
+    fn install(
+        &self,
+        vcpu: &mut VcpuMemory<'_>,
+        extent: Extent,
+        pfn: Pfn,
+        permissions: Permissions,
+        contiguous: bool,
+    ) -> Result<(), MapError> {
+        let size = extent.granularity.size_bytes();
+        match self.vm.guest() {
+            Guest::Realm(realm) => {
+                let pages = self.vm.host().pages();
+                if !realm.geometry().is_protected(self.fault.ipa)
+                    && pages.flags(pfn).contains(PageFlags::DELEGATED)
+                {
+                    return Err(MapError::StillPrivate);
+                }
+                let cache = &mut vcpu.cache;
+                let mapped = realm.map(extent.ipa, pfn, size, permissions, contiguous, cache);
+                mapped.map(drop).map_err(MapError::Realm) // F24
+            }
+            Guest::Normal(stage2) => {
+                let level = level_of(size);
+                let same_size = self.fault.level == level.raw();
+                if self.fault.class == FaultClass::Permission && same_size {
+                    stage2.relax(extent.ipa, level, permissions) // F23
+                } else {
+                    stage2.map(extent.ipa, pfn, size, permissions, &mut vcpu.cache) // F25
+                }
+                .map_err(MapError::Walk)
+            }
+        }
+    }
+
+    /// F26 and F28: what the result of mapping means for the page and for the guest.
+    fn finish(
+        &self,
+        extent: Extent,
+        pfn: Pfn,
+        writable: bool,
+        device: bool,
+        result: Result<(), MapError>,
+    ) -> Result<(), FaultError> {
+        let counters = self.vm.counters();
+        let Err(error) = result else {
             counters.mapped.bump();
             if device {
                 counters.devices.bump();
             }
-            if writable && !device {
-                vm.host().pages().mark(pfn, PageFlags::DIRTY);
-                if slot.log_dirty(extent.gfn) {
-                    counters.logged.bump();
-                }
+            if extent.granularity != Granularity::Page {
+                counters.blocks.bump();
             }
-            Ok(())
+            if writable && !device {
+                self.mark_dirty(extent, pfn);
+            }
+            return Ok(());
+        };
+        match error {
+            MapError::Walk(WalkError::Again) | MapError::Realm(RealmError::Busy) => {
+                counters.retried.bump();
+                Ok(()) // F28
+            }
+            MapError::Realm(RealmError::NotDelegable) if !device => {
+                // Another page will do; this one stays with the host.
+                let index = self.area.index_of(extent.hva);
+                self.area.object.discard(index, self.vm.host().pages());
+                counters.retried.bump();
+                Ok(())
+            }
+            MapError::Realm(RealmError::ReadOnly | RealmError::NotDelegable) => {
+                Err(FaultError::BadAddress(extent.hva))
+            }
+            MapError::Realm(RealmError::OutOfMemory) | MapError::Walk(WalkError::OutOfMemory) => {
+                Err(FaultError::OutOfMemory)
+            }
+            MapError::Realm(RealmError::NotRam) => Err(FaultError::NotRam(extent.gfn)),
+            MapError::Realm(error @ RealmError::Refused(_)) => Err(FaultError::Realm(error)),
+            MapError::StillPrivate => Err(FaultError::StillPrivate(extent.gfn)),
+            MapError::Walk(WalkError::Unexpected) => Err(FaultError::Impossible),
         }
-        Err(RealmError::Busy) => {
-            counters.retried.bump();
-            Ok(()) // F28
-        }
-        Err(RealmError::NotDelegable) if !device => {
-            // Another page will do; this one stays with the host.
-            area.object
-                .discard(area.index_of(extent.hva), vm.host().pages());
-            counters.retried.bump();
-            Ok(())
-        }
-        Err(RealmError::ReadOnly | RealmError::NotDelegable) => {
-            Err(FaultError::BadAddress(extent.hva))
-        }
-        Err(RealmError::OutOfMemory) => Err(FaultError::OutOfMemory),
-        Err(RealmError::NotRam) => Err(FaultError::NotRam(extent.gfn)),
-        Err(error @ RealmError::Refused(_)) => Err(FaultError::Realm(error)),
     }
+
+    /// F26: pages that the guest may write from now on are dirty.
+    fn mark_dirty(&self, extent: Extent, pfn: Pfn) {
+        for page in 0..extent.granularity.size_bytes() / PAGE_SIZE {
+            let pages = self.vm.host().pages();
+            pages.mark(pfn.offset(page), PageFlags::DIRTY);
+            if self.slot.log_dirty(extent.gfn.offset(page)) {
+                self.vm.counters().logged.bump();
+            }
+        }
+    }
+}
+
+/// Why a mapping was not made.
+#[derive(Clone, Copy, Debug)]
+enum MapError {
+    Realm(RealmError),
+    Walk(WalkError),
+    StillPrivate,
 }
 
 /// F16: remember where the guest touched a device.

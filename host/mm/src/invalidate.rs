@@ -18,6 +18,24 @@ pub struct MmuLock {
     lock: RwLock<()>,
     sequence: AtomicU64,
     in_progress: AtomicU32,
+    /// CPUs that wait for the lock, or have it, for writing. New readers let them pass: faults on
+    /// many CPUs would keep them out forever.
+    writers: AtomicU32,
+}
+
+/// The MMU lock, held alone.
+#[derive(Debug)]
+pub struct Alone<'a> {
+    mmu: &'a MmuLock,
+    /// Released before the count of writers goes down.
+    held: Option<RwLockWriteGuard<'a, ()>>,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.held = None;
+        self.mmu.writers.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl MmuLock {
@@ -30,12 +48,26 @@ impl MmuLock {
 
     /// Takes the lock for mapping; many faults hold it together.
     pub fn read(&self) -> RwLockReadGuard<'_, ()> {
+        while self.writers.load(Ordering::Acquire) != 0 {
+            core::hint::spin_loop();
+        }
         self.lock.read()
     }
 
     /// Takes the lock for changes that must be alone.
-    pub fn write(&self) -> RwLockWriteGuard<'_, ()> {
-        self.lock.write()
+    pub fn write(&self) -> Alone<'_> {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        Alone {
+            mmu: self,
+            held: Some(self.lock.write()),
+        }
+    }
+
+    /// Takes the lock for changes that must be alone, if nobody holds it.
+    pub fn try_write(&self) -> Option<Alone<'_>> {
+        let held = Some(self.lock.try_write()?);
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        Some(Alone { mmu: self, held })
     }
 
     /// Whether what was looked up after `sequence` was read may be stale (rule F19). The caller
@@ -48,7 +80,7 @@ impl MmuLock {
     /// Starts taking pages away: runs `unmap` alone, with the invalidation marked as in progress
     /// until the returned guard is dropped (rule I1).
     pub fn begin<R>(&self, unmap: impl FnOnce() -> R) -> (Invalidation<'_>, R) {
-        let alone = self.lock.write();
+        let alone = self.write();
         self.in_progress.fetch_add(1, Ordering::Relaxed);
         let result = unmap();
         drop(alone);
@@ -65,7 +97,7 @@ pub struct Invalidation<'a> {
 
 impl Drop for Invalidation<'_> {
     fn drop(&mut self) {
-        let _alone = self.mmu.lock.write();
+        let _alone = self.mmu.write();
         self.mmu.sequence.fetch_add(1, Ordering::Release);
         self.mmu.in_progress.fetch_sub(1, Ordering::Relaxed);
     }

@@ -26,4 +26,5 @@ pub mod memslot;
 pub mod pages;
 pub mod perms;
 pub mod realm;
+pub mod stage2;
 pub mod vm;

@@ -522,9 +522,6 @@ impl PageAllocator {
     fn hand_out(&self, first: Pfn, order: usize, used_for: PageUse) {
         for pfn in (0..1 << order).map(|i| first.offset(i)) {
             if let Some(frame) = self.frame(pfn) {
-                let keep = PageFlags::NOT_DELEGABLE;
-                frame.flags.fetch_and(keep.bits(), Ordering::Relaxed);
-                frame.owner.store(0, Ordering::Relaxed);
                 self.change_use(frame, used_for);
                 frame.references.store(1, Ordering::Release);
             }
@@ -570,6 +567,8 @@ impl PageAllocator {
         }
         self.change_use(frame, PageUse::Free);
         frame.owner.store(0, Ordering::Relaxed);
+        let kept = PageFlags::NOT_DELEGABLE;
+        frame.flags.fetch_and(kept.bits(), Ordering::Relaxed);
         lists.of(flags).insert(zone.index(pfn), 0);
     }
 

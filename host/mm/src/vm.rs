@@ -4,6 +4,8 @@
 //! A VM: its slots, the address space behind them, and its stage 2.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use rmi::Ipa;
 use spin::RwLock;
@@ -14,12 +16,13 @@ use crate::backing::{Fill, Kind, NoPage, Object};
 use crate::client::Measure;
 use crate::fault::{self, Fault, FaultCounters, FaultError};
 use crate::host::Host;
-use crate::invalidate::MmuLock;
+use crate::invalidate::{Invalidation, MmuLock};
 use crate::machine::Machine;
 use crate::memcache::MemCache;
 use crate::memslot::{MemSlot, MemSlots, Overlap, SlotAccess};
-use crate::pages::{Wish, to_u64, to_usize};
+use crate::pages::{PageAllocator, PageFlags, Wish, to_u64, to_usize};
 use crate::realm::{Realm, RealmError, Source, Wanted};
+use crate::stage2::Stage2;
 
 /// Where the host addresses of a VM's memory begin. Host and guest addresses are congruent up to
 /// 1 GiB and more, so that blocks can be mapped.
@@ -30,6 +33,17 @@ const HVA_BASE: u64 = 1 << 48;
 pub enum Guest<'h, M> {
     /// The RMM.
     Realm(Realm<'h, M>),
+    /// The host.
+    Normal(Stage2<'h, M>),
+}
+
+/// How much of a Realm's memory an invalidation takes away. For a normal VM both mean all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What the Realm shares, and its data: the Realm loses it.
+    All,
+    /// Only what the Realm shares with the host.
+    Shared,
 }
 
 /// Facts about the CPU that decide how memory is mapped.
@@ -107,6 +121,15 @@ impl<'h, M: Machine> Vm<'h, M> {
     pub fn realm(&self) -> Option<&Realm<'h, M>> {
         match &self.guest {
             Guest::Realm(realm) => Some(realm),
+            Guest::Normal(_) => None,
+        }
+    }
+
+    /// Returns the host's stage 2, when the VM is no Realm.
+    pub fn stage2(&self) -> Option<&Stage2<'h, M>> {
+        match &self.guest {
+            Guest::Realm(_) => None,
+            Guest::Normal(stage2) => Some(stage2),
         }
     }
 
@@ -132,11 +155,16 @@ impl<'h, M: Machine> Vm<'h, M> {
 
     /// Returns an empty set of pages for one vCPU.
     pub fn new_vcpu(&self) -> VcpuMemory<'h> {
-        let wish = match &self.guest {
-            Guest::Realm(_) => Wish::Delegable,
-        };
         VcpuMemory {
-            cache: MemCache::new(self.host.pages(), wish),
+            cache: MemCache::new(self.host.pages(), self.wish()),
+        }
+    }
+
+    /// Which pages serve this VM.
+    fn wish(&self) -> Wish {
+        match &self.guest {
+            Guest::Realm(_) => Wish::Delegable,
+            Guest::Normal(_) => Wish::Any,
         }
     }
 
@@ -144,6 +172,7 @@ impl<'h, M: Machine> Vm<'h, M> {
     pub fn stolen_bits(&self) -> u64 {
         match &self.guest {
             Guest::Realm(realm) => realm.geometry().shared_bit(),
+            Guest::Normal(_) => 0,
         }
     }
 
@@ -158,7 +187,7 @@ impl<'h, M: Machine> Vm<'h, M> {
     }
 
     /// Returns all slots in the order of their guest pages.
-    pub fn slots(&self) -> alloc::vec::Vec<Arc<MemSlot>> {
+    pub fn slots(&self) -> Vec<Arc<MemSlot>> {
         self.slots.read().iter().cloned().collect()
     }
 
@@ -168,10 +197,7 @@ impl<'h, M: Machine> Vm<'h, M> {
     ///
     /// [`MemoryError::Slot`] or [`MemoryError::Area`].
     pub fn add_memory(&self, base: Ipa, size: u64) -> Result<Arc<MemSlot>, MemoryError> {
-        let wish = match &self.guest {
-            Guest::Realm(_) => Wish::Delegable,
-        };
-        let object = self.host.new_object(Kind::Anonymous(None), wish);
+        let object = self.host.new_object(Kind::Anonymous(None), self.wish());
         self.add_object(
             base,
             size,
@@ -346,6 +372,8 @@ impl<'h, M: Machine> Vm<'h, M> {
                 let _lock = self.mmu.read();
                 realm.change_ripas(rec, base, top, wanted, &mut vcpu.cache)
             }
+            // Only Realms ask.
+            Guest::Normal(_) => Ok(base),
         }
     }
 
@@ -378,7 +406,7 @@ impl<'h, M: Machine> Vm<'h, M> {
         &self,
         ipa: Ipa,
         length: usize,
-        mut each: impl FnMut(u64, core::ops::Range<usize>),
+        mut each: impl FnMut(u64, Range<usize>),
     ) -> Result<(), MemoryError> {
         let mut done = 0;
         while done < length {
@@ -408,6 +436,120 @@ impl<'h, M: Machine> Vm<'h, M> {
         Ok(())
     }
 
+    /// Starts logging which pages of `slot` the guest writes: everything is mapped page by page
+    /// and read-only from now on, until it is written.
+    pub fn start_logging(&self, slot: &MemSlot) {
+        slot.start_logging();
+        if let Guest::Normal(stage2) = &self.guest {
+            let _alone = self.mmu.write();
+            stage2.write_protect(ipa_range(slot.base(), slot.pages()));
+        }
+    }
+
+    /// Returns the pages of `slot` written since the last call, write-protected again.
+    pub fn take_dirty(&self, slot: &MemSlot) -> Vec<Gfn> {
+        let _alone = self.mmu.write();
+        let dirty = slot.take_dirty();
+        if let Guest::Normal(stage2) = &self.guest
+            && slot.is_logging()
+        {
+            for run in dirty.chunk_by(|a, b| a.offset(1) == *b) {
+                stage2.write_protect(ipa_range(run[0], to_u64(run.len())));
+            }
+        }
+        dirty
+    }
+
+    /// Stops logging and makes blocks again of what has stayed contiguous.
+    pub fn stop_logging(&self, slot: &MemSlot) {
+        slot.stop_logging();
+        if let Guest::Normal(stage2) = &self.guest {
+            let _alone = self.mmu.write();
+            stage2.collapse(ipa_range(slot.base(), slot.pages()));
+        }
+    }
+
+    /// Starts taking `pages` guest pages from `first` on away from the guest (rules I1 and I2):
+    /// unmaps them and keeps faults from mapping what they find until the returned guard is
+    /// dropped. With [`Reach::All`] a Realm loses the data of its protected pages.
+    pub fn invalidate(&self, first: Gfn, pages: u64, reach: Reach) -> Invalidation<'_> {
+        let (guard, ()) = self.mmu.begin(|| self.unmap(first, pages, reach));
+        guard
+    }
+
+    fn unmap(&self, first: Gfn, pages: u64, reach: Reach) {
+        let range = ipa_range(first, pages);
+        match &self.guest {
+            Guest::Normal(stage2) => {
+                stage2.unmap(range);
+            }
+            Guest::Realm(realm) => unmap_realm(realm, &range, reach),
+        }
+    }
+
+    /// Takes `pages` guest pages from `first` on away and gives the host pages behind them back;
+    /// the guest finds zeros there, or what the backing fills them with. Returns how many host
+    /// pages that were. Pages that belong to the Realm stay with [`Reach::Shared`].
+    pub fn reclaim(&self, first: Gfn, pages: u64, reach: Reach) -> u64 {
+        self.for_each_backed(first, pages, reach, |object, index, host| {
+            object.discard(index, host).is_some()
+        })
+    }
+
+    /// Moves the host pages behind `pages` guest pages from `first` on elsewhere, contents and
+    /// all, while the guest runs; returns how many were moved. A Realm's protected pages stay.
+    pub fn migrate(&self, first: Gfn, pages: u64) -> u64 {
+        self.for_each_backed(first, pages, Reach::Shared, |object, index, host| {
+            object.migrate(index, host, self.host.machine())
+        })
+    }
+
+    /// Unmaps guest pages and, before faults may map again, calls `each` with the backing of those
+    /// that the host may touch; returns how often it said yes.
+    fn for_each_backed(
+        &self,
+        first: Gfn,
+        pages: u64,
+        reach: Reach,
+        each: impl Fn(&Object, u64, &PageAllocator) -> bool,
+    ) -> u64 {
+        let guard = self.invalidate(first, pages, reach);
+        let mut count = 0;
+        for gfn in (0..pages).map(|page| first.offset(page)) {
+            let Some(slot) = self.slot(gfn) else {
+                continue;
+            };
+            let hva = slot.hva_of(gfn);
+            if let Some(area) = self.space.find(hva)
+                && !area.flags.intersects(AreaFlags::LOCKED | AreaFlags::PFNMAP)
+                && let Some(pfn) = area.object.peek(area.index_of(hva))
+                && !self.host.pages().flags(pfn).contains(PageFlags::DELEGATED)
+                && each(&area.object, area.index_of(hva), self.host.pages())
+            {
+                count += 1;
+            }
+        }
+        drop(guard);
+        count
+    }
+
+    /// Returns the guest pages at which host address `hva` is visible.
+    pub fn gfns_of(&self, hva: Hva) -> Vec<Gfn> {
+        let slots = self.slots.read();
+        slots.iter().filter_map(|slot| slot.gfn_of(hva)).collect()
+    }
+
+    /// Frees tables that faults have detached, when nobody holds the MMU lock; else the next
+    /// exclusive walk does.
+    pub(crate) fn free_detached(&self) {
+        if let Guest::Normal(stage2) = &self.guest
+            && stage2.has_detached()
+            && let Some(_alone) = self.mmu.try_write()
+        {
+            stage2.free_detached();
+        }
+    }
+
     /// Takes everything apart: the stage 2, the slots, the areas and their pages. vCPUs are gone.
     ///
     /// # Errors
@@ -416,6 +558,7 @@ impl<'h, M: Machine> Vm<'h, M> {
     pub fn destroy(&self) -> Result<(), RealmError> {
         match &self.guest {
             Guest::Realm(realm) => realm.destroy()?,
+            Guest::Normal(stage2) => stage2.destroy(),
         }
         for area in self.space.areas() {
             // Areas are whole here, so nothing is split and nothing can be refused.
@@ -424,5 +567,29 @@ impl<'h, M: Machine> Vm<'h, M> {
         }
         *self.slots.write() = MemSlots::default();
         Ok(())
+    }
+}
+
+/// The IPAs of `pages` guest pages from `first` on.
+fn ipa_range(first: Gfn, pages: u64) -> Range<u64> {
+    let start = first.raw() << PAGE_SHIFT;
+    start..start + (pages << PAGE_SHIFT)
+}
+
+/// Unmaps a range of a Realm: its shared half, and with [`Reach::All`] its data too (rule I2).
+fn unmap_realm<M: Machine>(realm: &Realm<'_, M>, range: &Range<u64>, reach: Reach) {
+    let mut cache = MemCache::new(realm.host().pages(), Wish::Delegable);
+    let (base, top) = (Ipa::new(range.start), Ipa::new(range.end));
+    let alias = |ipa| realm.geometry().shared_alias(ipa);
+    if let Err(error) = realm.unmap_unprotected(alias(base), alias(top), &mut cache) {
+        log::error!("invalidation of shared memory is incomplete: {error:?}");
+    }
+    if reach == Reach::Shared {
+        return;
+    }
+    match realm.destroy_data(base, top, &mut cache) {
+        Ok(0) => (),
+        Ok(lost) => log::warn!("the Realm has lost {lost} pages of data"),
+        Err(error) => log::error!("invalidation of data is incomplete: {error:?}"),
     }
 }

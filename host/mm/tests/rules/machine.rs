@@ -118,8 +118,8 @@ pub(crate) struct FakeMachine {
     /// Runs before the next calls, with the RMM unlocked.
     hook: Mutex<Option<Hook>>,
     pub(crate) notices: Mutex<Vec<Notice>>,
-    /// What stage 2 of normal VMs has cached: (VMID, IPA page) -> entry.
-    pub(crate) tlb: Mutex<BTreeMap<(u16, u64), u64>>,
+    /// What stage 2 of normal VMs has cached: (VMID, IPA page) -> (entry, level).
+    pub(crate) tlb: Mutex<BTreeMap<(u16, u64), (u64, i64)>>,
     pub(crate) cleaned: Mutex<BTreeSet<u64>>,
     pub(crate) synced: Mutex<BTreeSet<u64>>,
     pub(crate) invalidations: AtomicU64,
@@ -249,9 +249,14 @@ impl Tlb for FakeMachine {
 
     fn invalidate_ipa(&self, vmid: u16, ipa: Ipa, size: u64) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        let pages = ipa.raw() / PAGE_SIZE..ipa.raw().saturating_add(size) / PAGE_SIZE;
+        let first = ipa.raw() / PAGE_SIZE;
+        let end = ipa.raw().saturating_add(size) / PAGE_SIZE;
         let mut tlb = self.tlb.lock().unwrap();
-        tlb.retain(|(owner, page), _| *owner != vmid || !pages.contains(page));
+        let gone: Vec<_> = tlb
+            .range((vmid, first)..(vmid, end))
+            .map(|(key, _)| *key)
+            .collect();
+        gone.iter().for_each(|key| _ = tlb.remove(key));
     }
 
     fn invalidate_vm(&self, vmid: u16) {

@@ -3,6 +3,11 @@
 
 //! The rules of the host's memory, each with a test of its name, on a machine of ordinary memory.
 
+mod areas;
+mod faults;
+mod guest;
 mod machine;
 mod realm;
 mod rmm;
+mod threads;
+mod walker;

@@ -47,7 +47,7 @@ fn new_realm(host: &TestHost) -> Realm<'_, FakeMachine> {
 }
 
 /// A Realm with `size` bytes of memory at `BASE`, all of it RAM, and one REC, running.
-fn running(host: &TestHost, size: u64) -> (Vm<'_, FakeMachine>, Rec) {
+pub(crate) fn running(host: &TestHost, size: u64) -> (Vm<'_, FakeMachine>, Rec) {
     let realm = new_realm(host);
     let rec = realm.create_rec(|_| [0; PAGE_BYTES]).unwrap();
     let vm = Vm::new(host, Guest::Realm(realm), CpuFacts::default());
@@ -76,16 +76,16 @@ fn shared(ipa: u64) -> u64 {
     ipa | 1 << 39
 }
 
-fn touch(vm: &Vm<'_, FakeMachine>, ipa: u64) -> Result<(), FaultError> {
+pub(crate) fn touch(vm: &Vm<'_, FakeMachine>, ipa: u64) -> Result<(), FaultError> {
     vm.handle_fault(&mut vm.new_vcpu(), &fault_at(ipa))
 }
 
-fn translate(vm: &Vm<'_, FakeMachine>, ipa: u64) -> Option<u64> {
+pub(crate) fn translate(vm: &Vm<'_, FakeMachine>, ipa: u64) -> Option<u64> {
     let rd = vm.realm().unwrap().rd().address();
     vm.host().machine().rmm.lock().unwrap().translate(rd, ipa)
 }
 
-fn finish(vm: &Vm<'_, FakeMachine>, rec: &Rec) {
+pub(crate) fn finish(vm: &Vm<'_, FakeMachine>, rec: &Rec) {
     vm.realm().unwrap().destroy_rec(rec).unwrap();
     vm.destroy().unwrap();
 }
