@@ -107,6 +107,20 @@ impl Area {
         }
     }
 
+    /// Whether one guest's host may take pages of the area away on its own: not when others may
+    /// map them, when they are locked, or when they are no pages.
+    pub fn may_lose_pages(&self) -> bool {
+        let kept = AreaFlags::LOCKED | AreaFlags::PFNMAP | AreaFlags::SHARED;
+        !self.flags.intersects(kept)
+    }
+
+    /// Whether a guest with memory tagging may map the area: it is allowed to, or the VMM already
+    /// uses tags there itself.
+    pub fn allows_tags(&self) -> bool {
+        self.flags
+            .intersects(AreaFlags::MTE | AreaFlags::MTE_ALLOWED)
+    }
+
     /// Whether the area after this one continues it in every respect.
     fn continues_with(&self, next: &Self) -> bool {
         self.end == next.start

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use rmi::Ipa;
 
 use crate::addr::{BLOCK_1G, BLOCK_2M, Gfn, Granularity, Hva, PAGE_SHIFT, PAGE_SIZE, Pfn};
-use crate::area::{Area, AreaFlags, Protection};
+use crate::area::{Area, Protection};
 use crate::backing::{Fill, NoPage};
 use crate::host::Counter;
 use crate::machine::Machine;
@@ -532,7 +532,7 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         if self.fault.class == FaultClass::Permission || device || !self.vm.cpu().mte {
             return Ok(());
         }
-        if !self.area.flags.contains(AreaFlags::MTE_ALLOWED) {
+        if !self.area.allows_tags() {
             return Err(FaultError::BadAddress(extent.hva));
         }
         let host = self.vm.host();

@@ -6,11 +6,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use spin::{Once, RwLock};
 
-use crate::addr::Pfn;
+use crate::addr::{Hva, PAGE_SHIFT, Pfn};
 use crate::backing::{Kind, Object, owner_parts};
 use crate::client::{CallError, RmiCalls};
 use crate::machine::Machine;
@@ -136,6 +137,21 @@ impl<M: Machine> Host<M> {
         let (id, index) = owner_parts(self.pages.owner(pfn))?;
         let object = self.objects.read().get(&id)?.upgrade()?;
         Some((object, index))
+    }
+
+    /// Returns everybody who maps a page: address space and host address of each (the areas that
+    /// cover it in its object's interval index).
+    pub fn users_of(&self, pfn: Pfn) -> Vec<(u32, Hva)> {
+        let Some((object, index)) = self.owner_of(pfn) else {
+            return Vec::new();
+        };
+        let mut users = Vec::new();
+        let mappers = object.mappers().lock();
+        mappers.for_each_overlap(index..index + 1, |pages, mapper| {
+            let hva = mapper.start.offset((index - pages.start) << PAGE_SHIFT);
+            users.push((mapper.space, hva));
+        });
+        users
     }
 
     /// Gives a page that the caller holds to the Realm world, to be used as `used_for`.

@@ -521,7 +521,7 @@ impl<'h, M: Machine> Vm<'h, M> {
             };
             let hva = slot.hva_of(gfn);
             if let Some(area) = self.space.find(hva)
-                && !area.flags.intersects(AreaFlags::LOCKED | AreaFlags::PFNMAP)
+                && area.may_lose_pages()
                 && let Some(pfn) = area.object.peek(area.index_of(hva))
                 && !self.host.pages().flags(pfn).contains(PageFlags::DELEGATED)
                 && each(&area.object, area.index_of(hva), self.host.pages())
@@ -568,6 +568,26 @@ impl<'h, M: Machine> Vm<'h, M> {
         *self.slots.write() = MemSlots::default();
         Ok(())
     }
+}
+
+/// Takes page `pfn` away from everybody among `vms` who maps it, whatever the address space, and
+/// out of its object: the way of a page that is shared, or has gone bad. Returns how many guest
+/// pages it was visible at, or nothing when no object has it or a Realm keeps it.
+pub fn take_away<M: Machine>(vms: &[&Vm<'_, M>], host: &Host<M>, pfn: Pfn) -> Option<usize> {
+    let (object, index) = host.owner_of(pfn)?;
+    let mut guards = Vec::new();
+    for (space, hva) in host.users_of(pfn) {
+        for vm in vms.iter().filter(|vm| vm.space.id() == space) {
+            for gfn in vm.gfns_of(hva) {
+                guards.push(vm.invalidate(gfn, 1, Reach::All));
+            }
+        }
+    }
+    if host.pages().flags(pfn).contains(PageFlags::DELEGATED) {
+        return None;
+    }
+    object.discard(index, host.pages())?;
+    Some(guards.len())
 }
 
 /// The IPAs of `pages` guest pages from `first` on.

@@ -3,7 +3,7 @@
 
 //! How much of each 2 MiB of a Realm is mapped: when a range is complete it can be folded.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use rmi::Ipa;
@@ -36,7 +36,7 @@ pub struct MappingSizes {
 pub(super) struct Blocks {
     by_number: BTreeMap<u64, Block>,
     /// 1 GiB ranges mapped by one entry.
-    giant: BTreeMap<u64, ()>,
+    giant: BTreeSet<u64>,
 }
 
 fn number(ipa: Ipa) -> u64 {
@@ -62,9 +62,11 @@ impl Blocks {
         }
     }
 
-    /// Forgets `pages` worth of mappings of a range that went away as a whole.
-    pub(super) fn remove_block(&mut self, ipa: Ipa) {
-        self.by_number.remove(&number(ipa));
+    /// Forgets the mappings of the `size` bytes at `ipa`, which one entry mapped.
+    pub(super) fn remove_block(&mut self, ipa: Ipa, size: u64) {
+        let first = number(ipa);
+        (first..first + size / BLOCK_2M).for_each(|number| _ = self.by_number.remove(&number));
+        self.giant.remove(&(ipa.raw() / BLOCK_1G));
     }
 
     /// Whether the range around `ipa` is mapped by one entry.
@@ -85,7 +87,7 @@ impl Blocks {
 
     /// Records a fold of 1 GiB.
     pub(super) fn fold_giant(&mut self, ipa: Ipa) {
-        self.giant.insert(ipa.raw() / BLOCK_1G, ());
+        self.giant.insert(ipa.raw() / BLOCK_1G);
     }
 
     /// Records that the entry that mapped the 2 MiB around `ipa` has been replaced by a table.
@@ -98,7 +100,7 @@ impl Blocks {
 
     /// Records that the entry that mapped the 1 GiB around `ipa` has been replaced by a table.
     pub(super) fn unfold_giant(&mut self, ipa: Ipa) -> bool {
-        self.giant.remove(&(ipa.raw() / BLOCK_1G)).is_some()
+        self.giant.remove(&(ipa.raw() / BLOCK_1G))
     }
 
     /// Returns the starts of the protected 2 MiB ranges that have something mapped.
@@ -118,7 +120,7 @@ impl Blocks {
         let mut sizes = MappingSizes::default();
         let end = geometry.shared_bit() / BLOCK_2M;
         for (number, block) in self.by_number.range(..end) {
-            if self.giant.contains_key(&(number * BLOCK_2M / BLOCK_1G)) {
+            if self.giant.contains(&(number * BLOCK_2M / BLOCK_1G)) {
                 continue;
             }
             if block.folded {

@@ -61,7 +61,7 @@ impl<M: Machine> Realm<'_, M> {
                 let mut blocks = self.blocks.lock();
                 match level {
                     RttLevel::LEVEL_3 => blocks.remove(at),
-                    _ => blocks.remove_block(at),
+                    _ => blocks.remove_block(at, level.block_size()),
                 }
                 entries += 1;
             }

@@ -11,7 +11,7 @@ use host_mm::memcache::MemCache;
 use host_mm::pages::{PageFlags, PageUse, Wish};
 use host_mm::perms::Permissions;
 use host_mm::realm::{Geometry, MappingSizes, Realm, RealmError, Rec, Wanted};
-use host_mm::vm::{CpuFacts, Guest, MemoryError, Vm};
+use host_mm::vm::{CpuFacts, Guest, MemoryError, Reach, Vm};
 use rmi::{Command, CommandId, Ipa, RttLevel};
 
 use crate::machine::{DRAM, FakeMachine, host_with};
@@ -295,6 +295,27 @@ fn r5_a_complete_contiguous_range_is_folded_and_its_table_returned() {
         tables,
         "the table came back"
     );
+    finish(&vm, &rec);
+    assert_eq!(host.pages().stats().delegated, 0);
+}
+
+#[test]
+fn r5_unprotected_ranges_are_folded_too_and_unfolded_when_partly_unmapped() {
+    let host = host_with(16 * MIB);
+    let (vm, rec) = running(&host, 4 * MIB);
+    for page in 0..512 {
+        touch(&vm, shared(BASE + page * PAGE_SIZE)).unwrap();
+    }
+    let realm = vm.realm().unwrap();
+    let rd = realm.rd().address();
+    let level = |ipa| host.machine().rmm.lock().unwrap().entry(rd, ipa).0;
+    assert_eq!(level(shared(BASE)), 2);
+    // A late fault of another REC finds it mapped and does not unfold it.
+    touch(&vm, shared(BASE + 5 * PAGE_SIZE)).unwrap();
+    assert_eq!(level(shared(BASE)), 2);
+    vm.reclaim(Gfn::new(BASE / PAGE_SIZE), 4, Reach::Shared);
+    assert_eq!(translate(&vm, shared(BASE)), None);
+    assert!(translate(&vm, shared(BASE + 4 * PAGE_SIZE)).is_some());
     finish(&vm, &rec);
     assert_eq!(host.pages().stats().delegated, 0);
 }

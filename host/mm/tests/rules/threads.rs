@@ -8,10 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use host_mm::addr::{Gfn, PAGE_SIZE, Pfn};
+use host_mm::area::AreaFlags;
+use host_mm::backing::Kind;
 use host_mm::fault::{Fault, FaultClass};
-use host_mm::pages::{PageFlags, PageUse};
+use host_mm::memslot::SlotAccess;
+use host_mm::pages::{PageFlags, PageUse, Wish};
 use host_mm::realm::Wanted;
-use host_mm::vm::{CpuFacts, Reach, Vm};
+use host_mm::vm::{CpuFacts, Reach, Vm, take_away};
 use rmi::Ipa;
 
 use crate::guest::{Access, access, leaf, normal, walk};
@@ -107,6 +110,48 @@ fn i2_invalidating_protected_memory_destroys_it_and_shared_memory_is_only_unmapp
     assert_eq!(translate(&vm, BASE), None);
     assert_eq!(host.pages().usage(PageUse::Data).now(), 0);
     finish(&vm, &rec);
+}
+
+#[test]
+fn a_shared_page_is_taken_from_all_its_users() {
+    let host = host_with(64 * MIB);
+    let object = host.new_object(Kind::Anonymous(None), Wish::Any);
+    let vms = [0_u64, 1].map(|n| {
+        let vm = normal(&host, CpuFacts::default());
+        // At different places, and twice in the second VM.
+        for base in (0..=n).map(|copy| BASE + n * MIB + copy * 64 * MIB) {
+            let (base, object) = (Ipa::new(base), object.clone());
+            let access = SlotAccess::ReadWrite;
+            vm.add_object(base, MIB, object, AreaFlags::SHARED, access)
+                .unwrap();
+        }
+        vm
+    });
+    let at = 5 * PAGE_SIZE;
+    let places = [(0, BASE), (1, BASE + MIB), (1, BASE + 65 * MIB)];
+    for (vm, base) in places {
+        // One VM after the other: they share the VMID of these tests.
+        host.machine().tlb.lock().unwrap().clear();
+        access(
+            &vms[vm],
+            &mut vms[vm].new_vcpu(),
+            base + at,
+            Access::Write(9),
+        )
+        .unwrap();
+    }
+    let pfn = object.peek(5).unwrap();
+    assert_eq!(host.users_of(pfn).len(), 3);
+    // One VM alone may not take it away.
+    let gfn = Gfn::new((BASE + at) / PAGE_SIZE);
+    assert_eq!(vms[0].reclaim(gfn, 1, Reach::All), 0);
+    access(&vms[0], &mut vms[0].new_vcpu(), BASE + at, Access::Read).unwrap();
+    let users = take_away(&[&vms[0], &vms[1]], &host, pfn);
+    assert_eq!(users, Some(3));
+    for (vm, base) in places {
+        assert_eq!(leaf(&vms[vm], base + at), None);
+    }
+    assert_eq!(host.pages().references(pfn), 0);
 }
 
 /// CPUs fault over a range while another takes random pieces away and gives the pages back.
