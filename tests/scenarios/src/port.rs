@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What a scenario needs of the place where it runs.
+//!
+//! A port is the Host's side of one machine with one monitor. In-process it is a monitor over the fake
+//! machine; on target it is the Host image, and the monitor is whatever was loaded.
+
+use alloc::string::String;
+use core::ops::BitOr;
+
+use rmi::{RecEnter, RecExit};
+
+use crate::realm::{RealmAction, RealmResult};
+
+/// Bytes of a granule.
+pub const GRANULE: u64 = rmi::GRANULE_SIZE;
+
+/// The port's memory did not answer: the granule is not the Host's now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault;
+
+/// A set of things that some ports can do and others cannot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(u32);
+
+impl Capabilities {
+    /// Nothing beyond the calls.
+    pub const NONE: Self = Self(0);
+    /// A granule can be given to the Secure world and back.
+    pub const SECURE: Self = Self(1 << 0);
+    /// A copy of the monitor from or to the Host's memory can be made to fault halfway.
+    pub const FAULT_HALFWAY: Self = Self(1 << 1);
+    /// A Realm can be run, and does what the scenario says.
+    pub const RUN: Self = Self(1 << 2);
+    /// A call can be made while a REC runs on another PE.
+    pub const CALL_DURING_RUN: Self = Self(1 << 3);
+    /// There are granules at and above 2^48.
+    pub const HIGH_MEMORY: Self = Self(1 << 4);
+    /// Reading memory that is not the Host's gives [`Fault`], not a crash.
+    pub const SAFE_READ: Self = Self(1 << 5);
+
+    /// Says whether all of `other` is there.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Capabilities {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Where granules may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below 2^48.
+    Low,
+    /// At or above 2^48.
+    High,
+}
+
+/// What the Host can find out of the machine without asking the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Width of VMIDs: 8 or 16 bits.
+    pub vmid_bits: u8,
+    /// How many of the registers x0 to x7 the monitor's reply decides: EL3 restores the others.
+    pub reply_registers: usize,
+    /// `FEAT_HPMN0` is implemented.
+    pub hpmn0: bool,
+    /// Virtual interrupt priority bits.
+    pub priority_bits: u8,
+}
+
+/// The replies of a call made while a REC runs, and of the `RMI_REC_ENTER` that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct During {
+    /// x0 to x7 of the call.
+    pub call: [u64; 8],
+    /// x0 to x7 of the entry.
+    pub enter: [u64; 8],
+}
+
+/// The Host's side of one machine. Addresses are physical.
+pub trait RmiPort {
+    /// Makes one RMI call: x0 to x7 in, x0 to x7 out.
+    fn call(&mut self, registers: [u64; 8]) -> [u64; 8];
+
+    /// Makes `call` while the REC that `enter` enters runs on another PE, and lets that one exit with
+    /// an IRQ then. Nothing without [`Capabilities::CALL_DURING_RUN`].
+    fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During>;
+
+    /// Obtains granules of the Host in a row, their first address a multiple of `align` bytes. Their
+    /// contents are zero. Nothing when there are none.
+    fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64>;
+
+    /// Returns granules that `obtain` gave and that are the Host's again.
+    fn give_back(&mut self, first: u64, granules: usize);
+
+    /// Returns the address of a granule that is there and may not be delegated.
+    fn not_delegable(&self) -> u64;
+
+    /// Returns the address of a granule behind all memory.
+    fn beyond_memory(&self) -> u64;
+
+    /// Reads the Host's memory. A granule that is not the Host's faults, or crashes without
+    /// [`Capabilities::SAFE_READ`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when the granule is not the Host's.
+    fn read(&mut self, from: u64, into: &mut [u8]) -> Result<(), Fault>;
+
+    /// Writes the Host's memory under the same rules.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when the granule is not the Host's.
+    fn write(&mut self, to: u64, from: &[u8]) -> Result<(), Fault>;
+
+    /// Gives a granule of the Host to the Secure world. For [`Capabilities::SECURE`].
+    fn make_secure(&mut self, granule: u64);
+
+    /// Takes a granule back from the Secure world.
+    fn make_non_secure(&mut self, granule: u64);
+
+    /// Lets the monitor's copies from and to the Host's memory move so many bytes in all and fault
+    /// then. For [`Capabilities::FAULT_HALFWAY`]. `None` ends it.
+    fn fault_after(&mut self, bytes: Option<usize>);
+
+    /// Returns what the Host knows of the machine.
+    fn facts(&self) -> Facts;
+
+    /// Returns what the port can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Returns the program that a Realm needs in its memory to do what scenarios say: whole granules,
+    /// to be placed at [`PROGRAM_BASE`](crate::realm::PROGRAM_BASE), which is its entry point.
+    fn program(&self) -> &[u8];
+
+    /// Says what the REC does after this entry; `enter` is what the entry will be made with.
+    fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction);
+
+    /// Returns the result of the last action when `exit` is how the program says that it is done.
+    fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult>;
+
+    /// Looks into the monitor for contradictions, where the port can.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong.
+    fn audit(&mut self) -> Result<(), String>;
+
+    /// Returns a digest of everything the monitor holds, where the port can look into it: equal digests
+    /// mean that nothing changed.
+    fn fingerprint(&mut self) -> Option<u64>;
+}

@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Running scenarios and reporting them.
+
+use alloc::string::String;
+
+use crate::outcome::{Outcome, Stop};
+use crate::port::RmiPort;
+use crate::scenario::{Scenario, all};
+use crate::world::World;
+
+/// What came of one scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Passed,
+    /// It does not hold.
+    Failed(String),
+    /// It could not be tried.
+    Skipped(String),
+}
+
+/// How many scenarios came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// They hold.
+    pub passed: usize,
+    /// They do not.
+    pub failed: usize,
+    /// They could not be tried.
+    pub skipped: usize,
+}
+
+/// Hears of each scenario as it ends.
+pub trait Report {
+    /// So many scenarios are going to run.
+    fn plan(&mut self, count: usize);
+    /// The `number`th of them, counted from 1, ended.
+    fn done(&mut self, number: usize, scenario: &Scenario, verdict: &Verdict);
+}
+
+/// Which scenarios to run: alternatives behind `|`; each is a part of the name, `^` binds it to the
+/// beginning and `$` to the end. Empty means all.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a>(pub &'a str);
+
+impl Filter<'_> {
+    /// Says whether a scenario is to run.
+    #[must_use]
+    pub fn admits(&self, name: &str) -> bool {
+        self.0.split('|').any(|part| {
+            let (part, at_start) = match part.strip_prefix('^') {
+                Some(rest) => (rest, true),
+                None => (part, false),
+            };
+            let (part, at_end) = match part.strip_suffix('$') {
+                Some(rest) => (rest, true),
+                None => (part, false),
+            };
+            match (at_start, at_end) {
+                (true, true) => name == part,
+                (true, false) => name.starts_with(part),
+                (false, true) => name.ends_with(part),
+                (false, false) => name.contains(part),
+            }
+        })
+    }
+}
+
+/// Runs the scenarios that the filter admits, one after another on the same machine.
+pub fn run_all(port: &mut dyn RmiPort, filter: Filter<'_>, report: &mut dyn Report) -> Summary {
+    report.plan(
+        all()
+            .filter(|scenario| filter.admits(scenario.name))
+            .count(),
+    );
+    let mut summary = Summary::default();
+    let admitted = all().filter(|scenario| filter.admits(scenario.name));
+    for (number, scenario) in admitted.enumerate() {
+        let verdict = run_one(port, scenario);
+        match verdict {
+            Verdict::Passed => summary.passed += 1,
+            Verdict::Failed(_) => summary.failed += 1,
+            Verdict::Skipped(_) => summary.skipped += 1,
+        }
+        report.done(number + 1, scenario, &verdict);
+    }
+    summary
+}
+
+/// Runs one scenario and takes down what it made.
+pub fn run_one(port: &mut dyn RmiPort, scenario: &Scenario) -> Verdict {
+    let mut world = World::new(port);
+    let outcome = (scenario.run)(&mut world).and_then(|()| audit(&mut world));
+    let teardown = world.teardown();
+    match (outcome, teardown) {
+        (Err(Stop::Failed(reason)), _) => Verdict::Failed(reason),
+        (_, Err(Stop::Failed(reason) | Stop::Skipped(reason))) => Verdict::Failed(reason),
+        (Err(Stop::Skipped(reason)), Ok(())) => Verdict::Skipped(reason),
+        (Ok(()), Ok(())) => Verdict::Passed,
+    }
+}
+
+fn audit(world: &mut World<'_>) -> Outcome {
+    world.port.audit().map_err(Stop::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Filter;
+
+    #[test]
+    fn filter_admits_parts_and_ends() {
+        assert!(Filter("").admits("rtt_fold_success"));
+        assert!(Filter("fold").admits("rtt_fold_success"));
+        assert!(!Filter("^fold").admits("rtt_fold_success"));
+        assert!(Filter("^data|success$").admits("rtt_fold_success"));
+        assert!(!Filter("^rtt_fold$").admits("rtt_fold_success"));
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The registry.
+
+use rmi::CommandId;
+
+use crate::outcome::Outcome;
+use crate::world::World;
+
+/// What a scenario proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One failure condition of the specification.
+    Condition {
+        /// The specification's name of it.
+        condition: &'static str,
+    },
+    /// An order between two failure conditions.
+    Order {
+        /// The one whose result is reported.
+        first: &'static str,
+        /// The other, which holds too.
+        then: &'static str,
+    },
+    /// A success and its footprint, or something else about the command.
+    Behaviour,
+    /// The life of something across commands.
+    Lifecycle,
+}
+
+/// One scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// `<command>_<condition>`, or another name that starts with its subject.
+    pub name: &'static str,
+    /// The command it is about.
+    pub command: CommandId,
+    /// What it proves.
+    pub kind: Kind,
+    /// Runs it in an empty world.
+    pub run: fn(&mut World<'_>) -> Outcome,
+}
+
+/// Returns every scenario, command by command.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    crate::rmi::GROUPS.iter().copied().flatten()
+}

@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! What kind of Realm.
+
+use rmi::{FeatureRegister0, HashAlgorithm, RealmParams};
+
+/// The parameters of a Realm that a scenario wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealmPlan {
+    /// Width of the address space in bits.
+    pub width: u8,
+    /// Starting level.
+    pub start: i64,
+    /// Number of starting tables.
+    pub roots: u64,
+    /// 52-bit tables.
+    pub lpa2: bool,
+    /// SVE with the greatest vector length.
+    pub sve: bool,
+    /// A performance monitor with all counters.
+    pub pmu: bool,
+    /// Code of the hash algorithm.
+    pub hash: u8,
+    /// The VMID; `None` for a new one.
+    pub vmid: Option<u16>,
+}
+
+impl Default for RealmPlan {
+    fn default() -> Self {
+        Self {
+            width: 39,
+            start: 1,
+            roots: 1,
+            lpa2: false,
+            sve: false,
+            pmu: false,
+            hash: HashAlgorithm::Sha256.code(),
+            vmid: None,
+        }
+    }
+}
+
+impl RealmPlan {
+    /// Returns a plan with another shape of tables.
+    #[must_use]
+    pub const fn shaped(self, width: u8, start: i64, roots: u64) -> Self {
+        Self {
+            width,
+            start,
+            roots,
+            ..self
+        }
+    }
+
+    /// Returns the parameters in the Host's memory.
+    #[must_use]
+    pub fn params(&self, features: FeatureRegister0, vmid: u16, root: u64) -> RealmParams {
+        let mut params = RealmParams::default();
+        params.flags = u64::from(self.lpa2) | u64::from(self.sve) << 1 | u64::from(self.pmu) << 2;
+        params.s2sz = self.width;
+        params.num_bps = 1;
+        params.num_wps = 1;
+        params.hash_algo = self.hash;
+        params.vmid = vmid;
+        params.rtt_base = root;
+        params.rtt_level_start = self.start;
+        params.rtt_num_start = u32::try_from(self.roots).expect("a plan has few tables");
+        if self.sve {
+            params.sve_vl = features.sve_vl();
+        }
+        if self.pmu {
+            params.pmu_num_ctrs = features.pmu_num_ctrs();
+        }
+        params.rpv = [0x5A; 64];
+        params
+    }
+}
