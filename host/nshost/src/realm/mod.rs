@@ -10,13 +10,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use host_mm::addr::BLOCK_2M;
 use host_mm::client::Measure;
 use host_mm::host::Host;
 use host_mm::realm::{Geometry, Realm, Rec};
 use host_mm::vm::{Guest, Vm as MemoryVm};
 use host_vmm::fdt::GuestTree;
-use host_vmm::image::{DEVICE_TREE_ROOM, KernelImage, Layout};
+use host_vmm::image::{KernelImage, Layout};
 use host_vmm::machine::{GuestMap, RAM_BASE};
 use host_vmm::vm::{StopReason, Vm};
 use log::info;
@@ -111,8 +110,8 @@ fn create<'h>(
     Ok(memory)
 }
 
-/// Gives the Realm its initial contents, all of it measured: what the kernel needs before it can
-/// ask for the rest of its memory.
+/// Declares all of the Realm's memory to be RAM (Linux takes page tables from anywhere in it before
+/// it can ask for anything) and gives the Realm its initial contents, all of it measured.
 fn populate(
     memory: &MemoryVm<'_, Machine>,
     map: &GuestMap,
@@ -121,17 +120,10 @@ fn populate(
 ) -> Result<(), String> {
     let mut vcpu = memory.new_vcpu();
     let realm = memory.realm().expect("it was made as a Realm");
-    let end = layout
-        .initrd
-        .map_or(layout.device_tree.raw() + DEVICE_TREE_ROOM, |initrd| {
-            initrd.end().raw()
-        });
-    let end = end
-        .next_multiple_of(BLOCK_2M)
-        .min(RAM_BASE + map.memory_bytes());
+    let top = Ipa::new(RAM_BASE + map.memory_bytes());
     realm
-        .init_ripas(Ipa::new(RAM_BASE), Ipa::new(end), &mut vcpu.cache)
-        .map_err(|e| format!("the Realm's first memory cannot be declared: {e:?}"))?;
+        .init_ripas(Ipa::new(RAM_BASE), top, &mut vcpu.cache)
+        .map_err(|e| format!("the Realm's memory cannot be declared: {e:?}"))?;
     let parts = [
         (bundle.header.kernel, Some(layout.kernel)),
         (bundle.header.initrd, layout.initrd),
