@@ -7,6 +7,7 @@ mod areas;
 mod faults;
 mod guest;
 mod machine;
+mod model;
 mod realm;
 mod rmm;
 mod threads;
