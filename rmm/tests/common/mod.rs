@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod rec;
+
 use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 
@@ -167,6 +169,9 @@ impl Shape {
         params.s2sz = self.s2sz;
         params.num_bps = 5;
         params.num_wps = 3;
+        if self.flags & 0b100 != 0 {
+            params.pmu_num_ctrs = 6;
+        }
         params.rpv = [0x42; 64];
         params.vmid = self.vmid;
         params.rtt_base = rtt_base;
