@@ -188,7 +188,7 @@ fn ipa_state_get_reads_runs() {
             (PAGE, 0),
             (0, SHARED + PAGE),
             (SHARED, SHARED + PAGE),
-            (0, u64::MAX & !0xFFF),
+            (0, !0xFFF),
         ] {
             assert_call(&vcpu, [IPA_STATE_GET, base, top], [INPUT]);
         }
