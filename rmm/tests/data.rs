@@ -37,7 +37,7 @@ fn data_create_copies_and_measures() {
         let src = w.write_page(&contents);
 
         let request = RealmRequest::try_from(&Shape::DEFAULT.params(realm.roots[0])).unwrap();
-        let mut expected = rim::initial(&request);
+        let mut expected = rim::initial(&w.pe, &request);
         assert_eq!(rim_of(w, rd), expected);
         let mut rim = Rim {
             value: &mut expected,
@@ -53,7 +53,12 @@ fn data_create_copies_and_measures() {
                 flags,
             };
             assert_eq!(w.run(create), Ok(()));
-            rim.extend_data(Ipa::new(ipa), DataFlags::from_bits_retain(flags), &contents);
+            rim.extend_data(
+                &w.pe,
+                Ipa::new(ipa),
+                DataFlags::from_bits_retain(flags),
+                &contents,
+            );
             assert_eq!(w.state(data), (StateCode::Data, 0));
             assert_eq!(realm.entry(ipa, 3), [3, ASSIGNED, data, RAM]);
             assert_eq!(realm.translate(ipa), Some(data));
@@ -182,10 +187,10 @@ fn init_ripas_measures_every_entry() {
         };
         assert_eq!(realm.init_ripas(L2, 4 * L2 + PAGE), Ok(4 * L2));
         for n in 1..4 {
-            rim.extend_ripas(Ipa::new(n * L2), Ipa::new((n + 1) * L2));
+            rim.extend_ripas(&w.pe, Ipa::new(n * L2), Ipa::new((n + 1) * L2));
         }
         assert_eq!(realm.init_ripas(2 * L2, 3 * L2), Ok(3 * L2));
-        rim.extend_ripas(Ipa::new(2 * L2), Ipa::new(3 * L2));
+        rim.extend_ripas(&w.pe, Ipa::new(2 * L2), Ipa::new(3 * L2));
         assert_eq!(rim_of(w, realm.rd), expected);
         assert_eq!(realm.entry(0, 2), [2, UNASSIGNED, 0, EMPTY]);
         assert_eq!(realm.entry(3 * L2, 2), [2, UNASSIGNED, 0, RAM]);

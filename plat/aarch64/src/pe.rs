@@ -11,6 +11,7 @@ use static_assertions::assert_not_impl_any;
 
 use crate::entry::PeSlot;
 use crate::ns_copy::{Fill, NsCopy};
+use crate::sha2::Instructions;
 use crate::stage2::Maintenance;
 use crate::switch::RealmSide;
 use crate::window::{WindowTable, Windows};
@@ -22,6 +23,7 @@ pub struct Pe<'m, E> {
     stage2: Maintenance,
     realm: RealmSide,
     el3: E,
+    sha2: Instructions,
     features: &'m CpuFeatures,
 }
 
@@ -38,6 +40,7 @@ impl<'m, E: El3> Pe<'m, E> {
             stage2: Maintenance,
             realm: RealmSide::new(features),
             el3,
+            sha2: Instructions::new(features),
             features,
         }
     }
@@ -55,6 +58,7 @@ impl<E: El3> Hal for Pe<'_, E> {
     type Stage2 = Maintenance;
     type Realm = Self;
     type El3 = E;
+    type Sha2 = Instructions;
 
     fn window(&self) -> &Windows {
         &self.windows
@@ -74,6 +78,10 @@ impl<E: El3> Hal for Pe<'_, E> {
 
     fn el3(&self) -> &E {
         &self.el3
+    }
+
+    fn sha2(&self) -> &Instructions {
+        &self.sha2
     }
 
     fn features(&self) -> &CpuFeatures {

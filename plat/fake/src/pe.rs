@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rmi::{GRANULE_BYTES, GranuleAddr, Ipa};
 use rmm_hal::{
-    AccessFault, CpuFeatures, El3, El3Error, GranuleWindow, Hal, MustInvalidate, NsMemory, Stage2,
-    Stage2Root,
+    AccessFault, CpuFeatures, El3, El3Error, GranuleWindow, Hal, MustInvalidate, NoInstructions,
+    NsMemory, Sha2, Stage2, Stage2Root,
 };
 
 use crate::machine::{FakeMachine, Pas};
@@ -98,6 +98,7 @@ impl<'m> Hal for FakePe<'m> {
     type Stage2 = Self;
     type Realm = FakeRealm<'m>;
     type El3 = Self;
+    type Sha2 = Self;
 
     fn window(&self) -> &Self {
         self
@@ -112,6 +113,9 @@ impl<'m> Hal for FakePe<'m> {
         &self.realm
     }
     fn el3(&self) -> &Self {
+        self
+    }
+    fn sha2(&self) -> &Self {
         self
     }
     fn features(&self) -> &CpuFeatures {
@@ -191,6 +195,17 @@ impl El3 for FakePe<'_> {
         } else {
             Err(El3Error)
         }
+    }
+}
+
+/// Ordinary memory has no instructions: the monitor's own code computes every digest.
+impl Sha2 for FakePe<'_> {
+    fn compress256(&self, _: &mut [u32; 8], _: &[[u8; 64]]) -> Result<(), NoInstructions> {
+        Err(NoInstructions)
+    }
+
+    fn compress512(&self, _: &mut [u64; 8], _: &[[u8; 128]]) -> Result<(), NoInstructions> {
+        Err(NoInstructions)
     }
 }
 

@@ -16,6 +16,7 @@ mod el3;
 mod features;
 mod ns;
 mod realm;
+mod sha2;
 mod stage2;
 
 pub use context::{DebugState, El1Registers, GicState, PmuState, RecContext, TimerState};
@@ -24,6 +25,7 @@ pub use features::{CpuFeatures, ID_REGISTERS};
 pub use ns::NsMemory;
 pub use realm::{ExceptionEntry, Exit, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome};
 pub use rmm_granule::{AccessFault, GranuleWindow};
+pub use sha2::{NoInstructions, Sha2};
 pub use stage2::{MustInvalidate, Stage2, Stage2Root};
 
 /// One PE of a machine.
@@ -38,6 +40,8 @@ pub trait Hal {
     type Realm: RealmCpu;
     /// How EL3 is asked.
     type El3: El3;
+    /// How digests are computed.
+    type Sha2: Sha2;
 
     /// Returns this PE's granule windows.
     fn window(&self) -> &Self::Window;
@@ -49,6 +53,8 @@ pub trait Hal {
     fn realm(&self) -> &Self::Realm;
     /// Returns the way to EL3.
     fn el3(&self) -> &Self::El3;
+    /// Returns this PE's instructions for digests.
+    fn sha2(&self) -> &Self::Sha2;
     /// Returns what the PEs of this machine can do; the same on every PE.
     fn features(&self) -> &CpuFeatures;
 }

@@ -3,10 +3,14 @@
 
 //! The digest of some bytes, by the algorithm of a Realm.
 //!
-//! The only place that knows how a digest is computed.
+//! The only place that knows how a digest is computed: with the instructions of the PE where it has
+//! them, else by portable code.
 
 use rmi::HashAlgorithm;
-use sha2::{Digest, Sha256, Sha512};
+use rmm_hal::Sha2;
+use sha2::block_api::{compress256, compress512};
+
+use crate::measure::pad::compress_padded;
 
 /// The bytes of a measurement slot: the longest digest.
 pub const SLOT_BYTES: usize = 64;
@@ -14,49 +18,68 @@ pub const SLOT_BYTES: usize = 64;
 /// A digest at the start of a slot; zeroes behind it.
 pub type Measurement = [u8; SLOT_BYTES];
 
+/// Where SHA-256 starts (FIPS 180-4, section 5.3.3).
+const START_256: [u32; 8] = [
+    0x6A09_E667,
+    0xBB67_AE85,
+    0x3C6E_F372,
+    0xA54F_F53A,
+    0x510E_527F,
+    0x9B05_688C,
+    0x1F83_D9AB,
+    0x5BE0_CD19,
+];
+
+/// Where SHA-512 starts (FIPS 180-4, section 5.3.5).
+const START_512: [u64; 8] = [
+    0x6A09_E667_F3BC_C908,
+    0xBB67_AE85_84CA_A73B,
+    0x3C6E_F372_FE94_F82B,
+    0xA54F_F53A_5F1D_36F1,
+    0x510E_527F_ADE6_82D1,
+    0x9B05_688C_2B3E_6C1F,
+    0x1F83_D9AB_FB41_BD6B,
+    0x5BE0_CD19_137E_2179,
+];
+
 /// Returns the digest of `parts`, one behind the other.
 #[must_use]
-pub fn digest(algorithm: HashAlgorithm, parts: &[&[u8]]) -> Measurement {
+pub fn digest<S: Sha2>(sha: &S, algorithm: HashAlgorithm, parts: &[&[u8]]) -> Measurement {
     match algorithm {
-        HashAlgorithm::Sha256 => digest_with(Sha256::new(), parts),
-        HashAlgorithm::Sha512 => digest_with(Sha512::new(), parts),
+        HashAlgorithm::Sha256 => digest256(sha, parts),
+        HashAlgorithm::Sha512 => digest512(sha, parts),
     }
 }
 
-fn digest_with<D: Digest>(mut hasher: D, parts: &[&[u8]]) -> Measurement {
-    for part in parts {
-        hasher.update(part);
-    }
+// The buffers hold a descriptor of the initial measurement (256 bytes) with its padding.
+
+fn digest256<S: Sha2>(sha: &S, parts: &[&[u8]]) -> Measurement {
+    let mut state = START_256;
+    compress_padded::<64, 5, 8>(parts, |blocks| {
+        if sha.compress256(&mut state, blocks).is_err() {
+            compress256(&mut state, blocks);
+        }
+    });
+    slot(state.map(u32::to_be_bytes).as_flattened())
+}
+
+fn digest512<S: Sha2>(sha: &S, parts: &[&[u8]]) -> Measurement {
+    let mut state = START_512;
+    compress_padded::<128, 3, 16>(parts, |blocks| {
+        if sha.compress512(&mut state, blocks).is_err() {
+            compress512(&mut state, blocks);
+        }
+    });
+    slot(state.map(u64::to_be_bytes).as_flattened())
+}
+
+fn slot(digest: &[u8]) -> Measurement {
     let mut slot = [0; SLOT_BYTES];
-    for (byte, value) in slot.iter_mut().zip(hasher.finalize()) {
-        *byte = value;
+    for (byte, value) in slot.iter_mut().zip(digest) {
+        *byte = *value;
     }
     slot
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// FIPS 180-4's example message.
-    const ABC: &[&[u8]] = &[b"a", b"", b"bc"];
-
-    #[test]
-    fn sha256_digest_starts_the_slot() {
-        let slot = digest(HashAlgorithm::Sha256, ABC);
-        let first = [0xBA, 0x78, 0x16, 0xBF, 0x8F, 0x01, 0xCF, 0xEA];
-        let last = [0xB4, 0x10, 0xFF, 0x61, 0xF2, 0x00, 0x15, 0xAD];
-        assert_eq!(slot[..8], first);
-        assert_eq!(slot[24..32], last);
-        assert_eq!(slot[32..], [0; 32]);
-    }
-
-    #[test]
-    fn sha512_digest_fills_the_slot() {
-        let slot = digest(HashAlgorithm::Sha512, ABC);
-        let first = [0xDD, 0xAF, 0x35, 0xA1, 0x93, 0x61, 0x7A, 0xBA];
-        let last = [0x2A, 0x9A, 0xC9, 0x4F, 0xA5, 0x4C, 0xA4, 0x9F];
-        assert_eq!(slot[..8], first);
-        assert_eq!(slot[56..], last);
-    }
-}
+pub(super) mod tests;

@@ -8,6 +8,7 @@
 //! digests of the Realm's own algorithm ([`hash`]).
 
 pub mod hash;
+mod pad;
 pub mod rem;
 pub mod rim;
 

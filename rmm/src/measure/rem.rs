@@ -4,6 +4,7 @@
 //! The Realm extensible measurements: what the Realm says of itself.
 
 use rmi::HashAlgorithm;
+use rmm_hal::Sha2;
 
 use crate::measure::hash::{Measurement, digest};
 
@@ -13,27 +14,34 @@ use crate::measure::hash::{Measurement, digest};
 /// prose could also mean a value padded to 64 bytes; verifiers follow the reference implementation,
 /// which pads neither.
 #[must_use]
-pub fn extend(algorithm: HashAlgorithm, old: &Measurement, value: &[u8]) -> Measurement {
+pub fn extend<S: Sha2>(
+    sha: &S,
+    algorithm: HashAlgorithm,
+    old: &Measurement,
+    value: &[u8],
+) -> Measurement {
     let (old, _) = old
         .split_at_checked(algorithm.digest_bytes())
         .expect("no digest is longer than a slot");
-    digest(algorithm, &[old, value])
+    digest(sha, algorithm, &[old, value])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::hash::SLOT_BYTES;
+    use crate::measure::hash::tests::machine;
 
     #[test]
     fn rem_hashes_the_old_digest_and_the_value_only() {
+        let pe = &machine(false);
         let old: Measurement = core::array::from_fn(|n| u8::try_from(n).unwrap());
         for (algorithm, bytes) in [(HashAlgorithm::Sha256, 32), (HashAlgorithm::Sha512, 64)] {
-            let expected = digest(algorithm, &[&old[..bytes], &[7, 8, 9]]);
-            assert_eq!(extend(algorithm, &old, &[7, 8, 9]), expected);
-            assert_ne!(extend(algorithm, &old, &[7, 8, 9, 0]), expected);
-            let empty = extend(algorithm, &[0; SLOT_BYTES], &[]);
-            assert_eq!(empty, digest(algorithm, &[&[0; 64][..bytes]]));
+            let expected = digest(pe, algorithm, &[&old[..bytes], &[7, 8, 9]]);
+            assert_eq!(extend(pe, algorithm, &old, &[7, 8, 9]), expected);
+            assert_ne!(extend(pe, algorithm, &old, &[7, 8, 9, 0]), expected);
+            let empty = extend(pe, algorithm, &[0; SLOT_BYTES], &[]);
+            assert_eq!(empty, digest(pe, algorithm, &[&[0; 64][..bytes]]));
         }
     }
 }

@@ -22,6 +22,7 @@ use core::mem::offset_of;
 use rmi::{
     DataFlags, GRANULE_BYTES, HashAlgorithm, Ipa, RealmParams, RealmRequest, RecParams, RecRequest,
 };
+use rmm_hal::Sha2;
 use static_assertions::const_assert_eq;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -31,6 +32,8 @@ const TYPE_DATA: u64 = 0;
 const TYPE_REC: u64 = 1;
 const TYPE_RIPAS: u64 = 2;
 const DESCRIPTOR_BYTES: u64 = 0x100;
+/// The parameters up to the last one that is measured.
+const MEASURED_PARAMS: usize = offset_of!(RealmParams, hash_algo) + 8;
 const BODY_BYTES: usize = 0x100 - size_of::<Header>();
 
 const_assert_eq!(size_of::<DataBody>(), BODY_BYTES);
@@ -85,8 +88,8 @@ struct RipasBody {
 ///
 /// Single bytes are measured as bytes, the flags with all bits the Host wrote.
 #[must_use]
-pub fn initial(request: &RealmRequest) -> Measurement {
-    let mut measured = [0; offset_of!(RealmParams, hash_algo) + 8];
+pub fn initial<S: Sha2>(sha: &S, request: &RealmRequest) -> Measurement {
+    let mut measured = [0; MEASURED_PARAMS];
     let flags = request.flags.bits().to_le_bytes();
     put(&mut measured, offset_of!(RealmParams, flags), &flags);
     for (offset, value) in [
@@ -100,14 +103,14 @@ pub fn initial(request: &RealmRequest) -> Measurement {
         put(&mut measured, offset, &[value]);
     }
     let rest = zeroes(GRANULE_BYTES - measured.len());
-    digest(request.hash_algo, &[&measured, rest])
+    digest(sha, request.hash_algo, &[&measured, rest])
 }
 
 impl Rim<'_> {
     /// Measures a page of memory, with its contents if the flags say so.
-    pub fn extend_data(&mut self, ipa: Ipa, flags: DataFlags, contents: &[u8]) {
+    pub fn extend_data<S: Sha2>(&mut self, sha: &S, ipa: Ipa, flags: DataFlags, contents: &[u8]) {
         let content = if flags.contains(DataFlags::MEASURE) {
-            digest(self.algorithm, &[contents])
+            digest(sha, self.algorithm, &[contents])
         } else {
             [0; SLOT_BYTES]
         };
@@ -117,11 +120,11 @@ impl Rim<'_> {
             content,
             reserved: [0; 0x60],
         };
-        self.extend(TYPE_DATA, &body);
+        self.extend(sha, TYPE_DATA, &body);
     }
 
     /// Measures a REC that starts as runnable.
-    pub fn extend_rec(&mut self, request: &RecRequest) {
+    pub fn extend_rec<S: Sha2>(&mut self, sha: &S, request: &RecRequest) {
         let flags = request.flags.bits().to_le_bytes();
         let pc = request.pc.to_le_bytes();
         let gprs = request.gprs.as_bytes();
@@ -136,29 +139,29 @@ impl Rim<'_> {
             zeroes(GRANULE_BYTES - gprs_at - gprs.len()),
         ];
         let body = RecBody {
-            content: digest(self.algorithm, &parts),
+            content: digest(sha, self.algorithm, &parts),
             reserved: [0; 0x70],
         };
-        self.extend(TYPE_REC, &body);
+        self.extend(sha, TYPE_REC, &body);
     }
 
     /// Measures that addresses became memory, entry by entry of the tables.
-    pub fn extend_ripas(&mut self, base: Ipa, top: Ipa) {
+    pub fn extend_ripas<S: Sha2>(&mut self, sha: &S, base: Ipa, top: Ipa) {
         let body = RipasBody {
             base: base.raw(),
             top: top.raw(),
             reserved: [0; 0xA0],
         };
-        self.extend(TYPE_RIPAS, &body);
+        self.extend(sha, TYPE_RIPAS, &body);
     }
 
-    fn extend<T: IntoBytes + Immutable>(&mut self, kind: u64, body: &T) {
+    fn extend<S: Sha2, T: IntoBytes + Immutable>(&mut self, sha: &S, kind: u64, body: &T) {
         let header = Header {
             kind,
             length: DESCRIPTOR_BYTES,
             rim: *self.value,
         };
-        *self.value = digest(self.algorithm, &[header.as_bytes(), body.as_bytes()]);
+        *self.value = digest(sha, self.algorithm, &[header.as_bytes(), body.as_bytes()]);
     }
 }
 

@@ -10,7 +10,7 @@
 use rmi::realm_params::RPV_BYTES;
 use rmi::{AddressFormat, GranuleAddr, HashAlgorithm, RealmFlags, RealmRequest, RttLevel};
 use rmm_granule::{Contained, State, StateCode};
-use rmm_hal::Stage2Root;
+use rmm_hal::{Sha2, Stage2Root};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::measure::rim::Rim;
@@ -82,11 +82,11 @@ pub struct Rd {
 impl Rd {
     /// Returns the descriptor of a new Realm.
     #[must_use]
-    pub fn new(request: &RealmRequest, admission: &Admission) -> Self {
+    pub fn new<S: Sha2>(sha: &S, request: &RealmRequest, admission: &Admission) -> Self {
         let Admission { tree, stage2 } = admission;
         let mut measurements = [[0; SLOT_BYTES]; MEASUREMENTS];
         let [initial, ..] = &mut measurements;
-        *initial = rim::initial(request);
+        *initial = rim::initial(sha, request);
         Self {
             state: STATE_NEW,
             flags: request.flags.bits(),
@@ -232,12 +232,17 @@ impl Rd {
     /// # Errors
     ///
     /// [`NoSuchRem`] when `index` is not 1 to 4.
-    pub fn extend_rem(&mut self, index: u64, value: &[u8]) -> Result<(), NoSuchRem> {
+    pub fn extend_rem<S: Sha2>(
+        &mut self,
+        sha: &S,
+        index: u64,
+        value: &[u8],
+    ) -> Result<(), NoSuchRem> {
         let algorithm = self.hash_algo();
         let [_, rems @ ..] = &mut self.measurements;
         let slot = index.checked_sub(1).and_then(|n| usize::try_from(n).ok());
         let rem = slot.and_then(|n| rems.get_mut(n)).ok_or(NoSuchRem)?;
-        *rem = rem::extend(algorithm, rem, value);
+        *rem = rem::extend(sha, algorithm, rem, value);
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn create<H: Hal>(
     let page = data.map(hal.window());
     rd.map_mut(hal.window())
         .rim()
-        .extend_data(ipa, flags, &page.0);
+        .extend_data(hal.sha2(), ipa, flags, &page.0);
     drop(page);
     assign(hal, &tables, &mut walk, data, Ripas::Ram);
     Ok(())

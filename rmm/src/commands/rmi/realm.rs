@@ -47,7 +47,7 @@ pub(crate) fn create<H: Hal>(
     }
     hal.stage2().publish_table();
     let mut rd = rd.into_state::<RdState>();
-    *rd.map_mut(hal.window()) = Rd::new(&request, &admission);
+    *rd.map_mut(hal.window()) = Rd::new(hal.sha2(), &request, &admission);
     Ok(())
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn create<H: Hal>(
         let mut rd = rd.map_mut(hal.window());
         rd.advance_rec_index();
         if request.flags.contains(RecFlags::RUNNABLE) {
-            rd.rim().extend_rec(&request);
+            rd.rim().extend_rec(hal.sha2(), &request);
         }
         RealmTraits::of(&rd)
     };

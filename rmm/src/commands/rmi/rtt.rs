@@ -246,7 +246,7 @@ pub(crate) fn init_ripas<H: Hal>(
     let mut measured = base;
     walk.change_until(hal, &tables.stage2, walk_top, |entry_base, entry| {
         measured = Ipa::new(entry_base.raw() + span.size);
-        rim.extend_ripas(entry_base, measured);
+        rim.extend_ripas(hal.sha2(), entry_base, measured);
         entry.with_ripas(Ripas::Ram)
     });
     debug_assert!(measured == walk_top);

@@ -35,7 +35,7 @@ pub(super) fn extend<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
     let is_extended = value.is_some_and(|value| {
         let mut rd = lock_rd(running);
         rd.map_mut(running.hal.window())
-            .extend_rem(index, value)
+            .extend_rem(running.hal.sha2(), index, value)
             .is_ok()
     });
     if is_extended {
