@@ -6,7 +6,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{align_of, forget, size_of};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi::{GRANULE_BYTES, GranuleAddr};
 
@@ -159,7 +159,16 @@ impl<S: Foreign> Locked<'_, S> {
     /// Somebody else may write meanwhile: each byte is some value that was there.
     pub fn read_bytes<W: GranuleWindow>(&self, window: &W, offset: usize, into: &mut [u8]) {
         let view = View::new(window, self.granule);
-        for (byte, to) in foreign_bytes(&view, offset, into.len()).iter().zip(into) {
+        let words = whole_words(offset, into.len());
+        let (head, tail) = into.split_at_mut(words * WORD_BYTES);
+        for (word, to) in foreign_words(&view, offset, words)
+            .iter()
+            .zip(head.chunks_exact_mut(WORD_BYTES))
+        {
+            to.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        let offset = offset + head.len();
+        for (byte, to) in foreign_bytes(&view, offset, tail.len()).iter().zip(tail) {
             *to = byte.load(Ordering::Relaxed);
         }
     }
@@ -167,7 +176,17 @@ impl<S: Foreign> Locked<'_, S> {
     /// Copies bytes into the granule, from `offset` on. Panics when they do not lie inside it.
     pub fn write_bytes<W: GranuleWindow>(&mut self, window: &W, offset: usize, from: &[u8]) {
         let view = View::new(window, self.granule);
-        for (byte, value) in foreign_bytes(&view, offset, from.len()).iter().zip(from) {
+        let words = whole_words(offset, from.len());
+        let (head, tail) = from.split_at(words * WORD_BYTES);
+        for (word, from) in foreign_words(&view, offset, words)
+            .iter()
+            .zip(head.chunks_exact(WORD_BYTES))
+        {
+            let value = from.try_into().expect("as long as a word");
+            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+        }
+        let offset = offset + head.len();
+        for (byte, value) in foreign_bytes(&view, offset, tail.len()).iter().zip(tail) {
             byte.store(*value, Ordering::Relaxed);
         }
     }
@@ -234,6 +253,36 @@ impl<S: State> fmt::Debug for Locked<'_, S> {
             .field(&self.granule)
             .finish()
     }
+}
+
+/// Bytes that are copied at once where a copy begins at a multiple of them.
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// Returns how many whole words begin a copy of `length` bytes from `offset` on.
+fn whole_words(offset: usize, length: usize) -> usize {
+    if offset.is_multiple_of(WORD_BYTES) {
+        length / WORD_BYTES
+    } else {
+        0
+    }
+}
+
+fn foreign_words<'v, W: GranuleWindow>(
+    view: &'v View<'_, W>,
+    offset: usize,
+    words: usize,
+) -> &'v [AtomicU64] {
+    assert!(words == 0 || offset.is_multiple_of(WORD_BYTES));
+    assert!(offset <= GRANULE_BYTES && words <= (GRANULE_BYTES - offset) / WORD_BYTES);
+    if words == 0 {
+        return &[];
+    }
+    // SAFETY: `offset` is at most the granule's size (checked above).
+    let start = unsafe { view.base().byte_add(offset) }.cast::<AtomicU64>();
+    // SAFETY: the range lies inside the mapped granule and is aligned (checked above; a view is aligned
+    // to a granule) for as long as the view lives; atomics may be written by others at any time and
+    // accept any bytes.
+    unsafe { core::slice::from_raw_parts(start.as_ptr(), words) }
 }
 
 fn foreign_bytes<'v, W: GranuleWindow>(
