@@ -4,9 +4,7 @@
 use rmi::{RealmFlags, RecFlags};
 
 use super::*;
-use crate::measure::hash::tests::{Machine, machine};
-
-const PE: Machine = machine(false);
+use crate::measure::hash::tests::Portable;
 
 fn realm(algorithm: HashAlgorithm) -> RealmRequest {
     RealmRequest {
@@ -40,8 +38,8 @@ fn rim_starts_as_the_digest_of_what_section_2_lists() {
         image[0x28] = 4;
         image[0x30] = algorithm.code();
         assert_eq!(
-            initial(&PE, &realm(algorithm)),
-            digest(&PE, algorithm, &[&image])
+            initial(&Portable, &realm(algorithm)),
+            digest(&Portable, algorithm, &[&image])
         );
     }
 }
@@ -60,19 +58,19 @@ fn rim_data_descriptor_is_as_section_3_says() {
     let page = [0xA5; 0x1000];
     for algorithm in ALGORITHMS {
         for flags in [DataFlags::empty(), DataFlags::MEASURE] {
-            let mut value = digest(&PE, algorithm, &[b"before"]);
+            let mut value = digest(&Portable, algorithm, &[b"before"]);
             let mut expected = descriptor(0, &value);
             expected[0x50..0x58].copy_from_slice(&0x8_1234_5000_u64.to_le_bytes());
             if flags == DataFlags::MEASURE {
                 expected[0x58] = 1;
-                expected[0x60..0xA0].copy_from_slice(&digest(&PE, algorithm, &[&page]));
+                expected[0x60..0xA0].copy_from_slice(&digest(&Portable, algorithm, &[&page]));
             }
-            let expected = digest(&PE, algorithm, &[&expected]);
+            let expected = digest(&Portable, algorithm, &[&expected]);
             let mut rim = Rim {
                 value: &mut value,
                 algorithm,
             };
-            rim.extend_data(&PE, Ipa::new(0x8_1234_5000), flags, &page);
+            rim.extend_data(&Portable, Ipa::new(0x8_1234_5000), flags, &page);
             assert_eq!(value, expected);
         }
     }
@@ -95,15 +93,15 @@ fn rim_rec_descriptor_is_as_section_3_says() {
         image[0x300 + 8 * n..][..8].copy_from_slice(&gpr.to_le_bytes());
     }
     for algorithm in ALGORITHMS {
-        let mut value = digest(&PE, algorithm, &[b"before"]);
+        let mut value = digest(&Portable, algorithm, &[b"before"]);
         let mut expected = descriptor(1, &value);
-        expected[0x50..0x90].copy_from_slice(&digest(&PE, algorithm, &[&image]));
-        let expected = digest(&PE, algorithm, &[&expected]);
+        expected[0x50..0x90].copy_from_slice(&digest(&Portable, algorithm, &[&image]));
+        let expected = digest(&Portable, algorithm, &[&expected]);
         let mut rim = Rim {
             value: &mut value,
             algorithm,
         };
-        rim.extend_rec(&PE, &request);
+        rim.extend_rec(&Portable, &request);
         assert_eq!(value, expected);
     }
 }
@@ -111,16 +109,16 @@ fn rim_rec_descriptor_is_as_section_3_says() {
 #[test]
 fn rim_ripas_descriptor_is_as_section_3_says() {
     for algorithm in ALGORITHMS {
-        let mut value = digest(&PE, algorithm, &[b"before"]);
+        let mut value = digest(&Portable, algorithm, &[b"before"]);
         let mut expected = descriptor(2, &value);
         expected[0x50..0x58].copy_from_slice(&0x4000_0000_u64.to_le_bytes());
         expected[0x58..0x60].copy_from_slice(&0x4020_0000_u64.to_le_bytes());
-        let expected = digest(&PE, algorithm, &[&expected]);
+        let expected = digest(&Portable, algorithm, &[&expected]);
         let mut rim = Rim {
             value: &mut value,
             algorithm,
         };
-        rim.extend_ripas(&PE, Ipa::new(0x4000_0000), Ipa::new(0x4020_0000));
+        rim.extend_ripas(&Portable, Ipa::new(0x4000_0000), Ipa::new(0x4020_0000));
         assert_eq!(value, expected);
     }
 }
