@@ -235,7 +235,9 @@ fn resolve<M: Machine>(
     let area = find_area(vm, hva)?; // F4
     let logging = slot.is_logging();
     let extent = choose_extent(vm, fault, &slot, &area, logging); // F5 to F10
-    fill_cache(vm, vcpu, fault, access, logging)?; // F11
+    if fault.class != FaultClass::Permission || logging && access.write {
+        fill_cache(vm, vcpu)?; // F11
+    }
     let sequence = vm.mmu().read_sequence(); // F12
     let context = Context {
         vm,
@@ -345,16 +347,7 @@ fn fit<M: Machine>(
 }
 
 /// F11: pages for as many tables as one mapping can need, before any lock.
-fn fill_cache<M: Machine>(
-    vm: &Vm<'_, M>,
-    vcpu: &mut VcpuMemory<'_>,
-    fault: &Fault,
-    access: Access,
-    logging: bool,
-) -> Result<(), FaultError> {
-    if fault.class == FaultClass::Permission && !(logging && access.write) {
-        return Ok(());
-    }
+fn fill_cache<M: Machine>(vm: &Vm<'_, M>, vcpu: &mut VcpuMemory<'_>) -> Result<(), FaultError> {
     let tables = match vm.guest() {
         Guest::Realm(realm) => realm.geometry().tables_per_mapping(),
         Guest::Normal(stage2) => stage2.geometry().tables_per_mapping(),
@@ -489,6 +482,13 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         vm.host().pages().mark(found, PageFlags::ACCESSED); // F27: the guards drop the references
         drop(lock);
         vm.free_detached();
+        if outcome == Err(FaultError::OutOfMemory) && fault.class == FaultClass::Permission {
+            // A block turned out to need splitting, which F11 does not foresee: with pages in the
+            // cache the next attempt can.
+            fill_cache(vm, vcpu)?;
+            vm.counters().retried.bump();
+            return Ok(());
+        }
         outcome
     }
 

@@ -347,6 +347,19 @@ fn f14_a_poisoned_page_is_reported_and_the_guest_goes_on() {
 }
 
 #[test]
+fn f14_a_block_with_a_poisoned_page_is_split_by_the_next_permission_fault() {
+    let host = host_with(16 * MIB);
+    let vm = with_memory(&host, 4 * MIB);
+    once(&vm, BASE, Access::Write(4)).unwrap();
+    host.pages().poison(pfn(&vm, BASE + 9 * PAGE_SIZE));
+    once(&vm, BASE + PAGE_SIZE, Access::Fetch).unwrap();
+    assert_eq!(leaf(&vm, BASE + PAGE_SIZE).unwrap().level, 3);
+    assert_eq!(once(&vm, BASE, Access::Read), Ok(4));
+    handle(&vm, &translation(BASE + 9 * PAGE_SIZE, false)).unwrap();
+    assert_eq!(leaf(&vm, BASE + 9 * PAGE_SIZE), None);
+}
+
+#[test]
 fn f15_refused_access_is_a_bad_address() {
     let host = host_with(16 * MIB);
     let vm = with_memory(&host, 4 * MIB);
