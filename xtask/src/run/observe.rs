@@ -124,9 +124,9 @@ impl Observed {
         self.result.is_some()
     }
 
-    /// Tells whether some world has reported its own end.
+    /// Tells whether the firmware or the guest has reported its own end.
     pub(crate) fn has_crashed(&self) -> bool {
-        self.crash.is_some()
+        self.crash.is_some() || self.guest_panic.is_some()
     }
 
     /// The conformance lines, in order.

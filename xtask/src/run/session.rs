@@ -22,8 +22,8 @@ const PARTIAL_LINE: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Time for the machine to switch itself off after its last word.
 const LAST_WORD: Duration = Duration::from_secs(10);
-/// Time for the rest of a crash dump.
-const CRASH_DUMP: Duration = Duration::from_secs(3);
+/// Time for the rest of a crash dump, and for the host to clean up after a guest's.
+const CRASH_DUMP: Duration = Duration::from_secs(5);
 
 /// Why QEMU is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
