@@ -31,6 +31,8 @@ mod el1;
 #[cfg(target_os = "none")]
 mod entry;
 #[cfg(target_os = "none")]
+mod loan;
+#[cfg(target_os = "none")]
 mod ns_copy;
 #[cfg(target_os = "none")]
 mod pe;
@@ -40,6 +42,8 @@ mod pmu;
 mod probe;
 #[cfg(target_os = "none")]
 mod regs;
+#[cfg(target_os = "none")]
+mod sha;
 #[cfg(target_os = "none")]
 mod shared;
 #[cfg(target_os = "none")]

@@ -11,7 +11,7 @@ use static_assertions::assert_not_impl_any;
 
 use crate::entry::PeSlot;
 use crate::ns_copy::{Fill, NsCopy};
-use crate::sha2::Instructions;
+use crate::sha::Instructions;
 use crate::stage2::Maintenance;
 use crate::switch::RealmSide;
 use crate::window::{WindowTable, Windows};

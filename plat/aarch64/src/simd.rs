@@ -38,9 +38,9 @@ const CPTR_TZ: u64 = 1 << 8;
 const CPTR_TSM: u64 = 1 << 12;
 
 /// `SVCR.SM`.
-const STREAMING: u64 = 1;
+pub(crate) const STREAMING: u64 = 1;
 /// `ZCR_EL2.LEN` that gives the greatest length of the PE.
-const LONGEST: u64 = 0xF;
+pub(crate) const LONGEST: u64 = 0xF;
 
 /// Room for the longest vectors: sixteen Z registers twice, sixteen predicates and FFR.
 #[repr(C, align(64))]
@@ -53,6 +53,18 @@ struct Registers {
     zcr_el2: u64,
     svcr: u64,
     loaded: bool,
+}
+
+/// Returns the value of `CPTR_EL2` under which R-EL2 may use what the PE has.
+pub(crate) fn open_traps(has_sve: bool, has_sme: bool) -> u64 {
+    let mut value = CPTR_BASE;
+    if !has_sve {
+        value |= CPTR_TZ;
+    }
+    if !has_sme {
+        value |= CPTR_TSM;
+    }
+    value
 }
 
 /// Who the vector registers of this PE belong to, and the Host's while they are the REC's.
@@ -80,21 +92,9 @@ impl Simd {
         }
     }
 
-    /// Returns the value of `CPTR_EL2` under which R-EL2 may use what the PE has.
-    fn monitor_traps(&self) -> u64 {
-        let mut value = CPTR_BASE;
-        if !self.has_sve {
-            value |= CPTR_TZ;
-        }
-        if !self.has_sme {
-            value |= CPTR_TSM;
-        }
-        value
-    }
-
     /// Lets R-EL2 use the vector registers; the state between two Realm runs.
     pub(crate) fn open(&self) {
-        write_sysreg!("CPTR_EL2", self.monitor_traps());
+        write_sysreg!("CPTR_EL2", open_traps(self.has_sve, self.has_sme));
     }
 
     /// Arms the traps for a Realm whose vector registers are not loaded yet. Returns whether they
