@@ -18,7 +18,7 @@ use rmi::features::FEATURE_REGISTER_0_INDEX;
 
 use crate::bundle::LoadedBundle;
 use crate::machine::Machine;
-use crate::{board, console, gic, heap, image, memory, mmu, pe, realm, stage};
+use crate::{board, conformance, console, gic, heap, image, memory, mmu, pe, realm, stage};
 
 /// The RMI version the host speaks: 1.0.
 const RMI_VERSION: u64 = 1 << 16;
@@ -53,6 +53,7 @@ pub(crate) fn run(device_tree: u64) -> Result<(), String> {
     );
     match bundle.header.mode {
         Mode::Realm => realm::run(&host, features, &bundle),
+        Mode::Conformance => conformance::run(&host, &platform, &bundle),
         other => Err(format!("this host has no mode {}", other.code())),
     }
 }

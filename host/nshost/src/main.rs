@@ -14,11 +14,13 @@ extern crate alloc;
 
 mod board;
 mod bundle;
+mod conformance;
 mod console;
 mod cpu;
 mod entry;
 mod exceptions;
 mod gic;
+mod guarded;
 mod guest;
 mod heap;
 mod host;

@@ -1,9 +1,10 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-// Exceptions taken to EL2. The host runs with interrupts masked and polls them, so every exception
-// is a bug or a broken machine: the registers are saved on this PE's dump stack, which the fault
-// cannot have exhausted, and exception_dump(frame, vector) never returns.
+// Exceptions taken to EL2. The host runs with interrupts masked and polls them, so an exception is a
+// bug or a broken machine: the registers are saved on this PE's dump stack, which the fault cannot
+// have exhausted, and exception_dump(frame, vector) never returns. The one exception that is
+// expected is an access that guarded_copy makes: that goes on at guarded_fault.
 //
 // The frame is the structure `Frame` of exceptions.rs.
 
@@ -41,6 +42,19 @@ vectors_dump:
     // x30 and the vector number go to registers of EL1 that a dying host may also use.
     msr     tpidr_el0, x30
     msr     tpidr_el1, x0
+    mrs     x0, elr_el2
+    adrp    x30, guarded_copy
+    add     x30, x30, :lo12:guarded_copy
+    cmp     x0, x30
+    b.lo    1f
+    adrp    x30, guarded_fault
+    add     x30, x30, :lo12:guarded_fault
+    cmp     x0, x30
+    b.hs    1f
+    msr     elr_el2, x30
+    mrs     x30, tpidr_el0
+    eret
+1:
     // The dump stack of this PE: from one page into its slot.
     mrs     x30, tpidr_el2
     mov     x0, #{stack_slot_bytes}

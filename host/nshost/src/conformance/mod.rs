@@ -1,0 +1,66 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! The conformance mode: the scenarios, on this machine, against the RMM that is loaded. The report
+//! is in the Test Anything Protocol, a line of it a line of the console.
+
+mod port;
+
+use alloc::format;
+use alloc::string::String;
+
+use host_mm::host::Host;
+use host_vmm::platform::Platform;
+use log::info;
+use scenarios::{Filter, Report, Scenario, Summary, Verdict};
+
+use crate::bundle::LoadedBundle;
+use crate::machine::Machine;
+use crate::stage;
+
+use port::TargetPort;
+
+/// Runs the scenarios that the bundle's filter admits.
+///
+/// # Errors
+/// How many do not hold.
+pub(crate) fn run(
+    host: &Host<Machine>,
+    platform: &Platform,
+    bundle: &LoadedBundle,
+) -> Result<(), String> {
+    stage::enter("run");
+    let mut port = TargetPort::new(host, platform);
+    let filter = Filter(&bundle.header.scenario_filter);
+    let Summary {
+        passed,
+        failed,
+        skipped,
+    } = scenarios::run_all(&mut port, filter, &mut Tap);
+    stage::enter("summary");
+    info!("summary: scenarios passed {passed} failed {failed} skipped {skipped}");
+    host.machine().rmi.report(|line| info!("{line}"));
+    stage::report();
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} scenarios do not hold")),
+    }
+}
+
+/// Writes the report.
+struct Tap;
+
+impl Report for Tap {
+    fn plan(&mut self, count: usize) {
+        info!("tap: 1..{count}");
+    }
+
+    fn done(&mut self, number: usize, scenario: &Scenario, verdict: &Verdict) {
+        let name = scenario.name;
+        match verdict {
+            Verdict::Passed => info!("tap: ok {number} - {name}"),
+            Verdict::Failed(reason) => info!("tap: not ok {number} - {name} # {reason}"),
+            Verdict::Skipped(reason) => info!("tap: ok {number} - {name} # SKIP {reason}"),
+        }
+    }
+}
