@@ -243,6 +243,8 @@ mod tests {
         let slot = slot(0x1000, 200, 0);
         assert!(!slot.log_dirty(Gfn::new(0x1000)), "nothing without logging");
         slot.start_logging();
+        assert!(slot.log_dirty(Gfn::new(0x1000 + 40)));
+        assert_eq!(slot.take_dirty(), vec![Gfn::new(0x1000 + 40)]);
         assert!(slot.log_dirty(Gfn::new(0x1000 + 64)));
         assert!(!slot.log_dirty(Gfn::new(0x1000 + 64)), "already dirty");
         assert!(slot.log_dirty(Gfn::new(0x1000 + 199)));
