@@ -314,18 +314,32 @@ fn fetch_from_unprotected_memory_fails_in_the_realm() {
 #[test]
 fn access_beyond_the_address_space_is_an_address_size_fault() {
     world(|w| {
-        let (_, vcpu) = w.running();
-        for (mmu, level) in [(0, 0), (1, 3)] {
+        let (realm, vcpu) = w.running();
+        // A table of 4 KiB granules and 25 bits in the Realm's first page: level 2, then the block's end.
+        let outside = 1_u64 << 40;
+        let tables = [(8, outside | 0b01)];
+        for (offset, entry) in tables {
+            let (granules, tree) = (w.monitor.granules(), realm.tree());
+            let at = rmi::Ipa::new(offset);
+            rmm::realm::memory::write(granules, &w.pe, &tree, at, &entry.to_le_bytes()).unwrap();
+        }
+        for (mmu, va, level) in [(0, 0x8888, 0), (1, 0x20_0888, 2), (1, 1 << 55, 0)] {
             let enable: Step = Box::new(move |realm, _| {
-                realm.el1.borrow_mut().sctlr_el1 = mmu;
-                let (far, hpfar) = (0x8888, 1 << 40 >> 8);
-                let esr = 0x24 << 26 | 1 << 25 | ISV | TRANSLATION_3;
-                Exit::Sync(rmm_hal::Syndrome { esr, far, hpfar })
+                let mut el1 = realm.el1.borrow_mut();
+                el1.sctlr_el1 = mmu;
+                el1.tcr_el1 = 39 | 39 << 16 | 0b10 << 30;
+                el1.ttbr0_el1 = 0;
+                el1.ttbr1_el1 = outside;
+                Exit::Sync(rmm_hal::Syndrome {
+                    esr: 0x24 << 26 | 1 << 25 | ISV | TRANSLATION_3,
+                    far: va,
+                    hpfar: outside >> 8,
+                })
             });
             let taken = check(move |realm, _| {
                 let el1 = realm.el1.borrow();
                 assert_eq!(el1.esr_el1, 0x25 << 26 | 1 << 25 | level);
-                assert_eq!(el1.far_el1, 0x8888);
+                assert_eq!(el1.far_el1, va);
             });
             let exit = vcpu.enter_and(vec![enable, taken]);
             assert_eq!(exit, of_reason(ExitReason::Irq));

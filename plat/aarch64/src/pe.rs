@@ -5,6 +5,7 @@
 
 use rmm_hal::{
     CpuFeatures, El3, ExceptionEntry, Exit, Hal, RealmCpu, RecContext, RunControls, TimerState,
+    TranslationControls,
 };
 
 use static_assertions::assert_not_impl_any;
@@ -113,6 +114,10 @@ impl<E: El3> RealmCpu for Pe<'_, E> {
 
     fn exception_controls(&self) -> [u64; 3] {
         self.realm.exception_controls()
+    }
+
+    fn translation_controls(&self) -> TranslationControls {
+        self.realm.translation_controls()
     }
 
     fn enter_exception(&self, entry: &ExceptionEntry) {

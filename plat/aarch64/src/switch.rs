@@ -14,7 +14,7 @@ use core::mem::offset_of;
 
 use rmm_hal::{
     CpuFeatures, DebugState, El1Registers, ExceptionEntry, Exit, GranuleWindow, PmuState,
-    RecContext, RunControls, Syndrome, TimerState,
+    RecContext, RunControls, Syndrome, TimerState, TranslationControls,
 };
 
 use crate::debug::Debug;
@@ -260,6 +260,16 @@ impl RealmSide {
     /// See [`rmm_hal::RealmCpu::exception_controls`]. SCTLR2_EL1 traps, so a Realm has none.
     pub(crate) fn exception_controls(&self) -> [u64; 3] {
         [read_sysreg!("VBAR_EL1"), read_sysreg!("SCTLR_EL1"), 0]
+    }
+
+    /// See [`rmm_hal::RealmCpu::translation_controls`].
+    pub(crate) fn translation_controls(&self) -> TranslationControls {
+        TranslationControls {
+            sctlr: read_sysreg!("SCTLR_EL1"),
+            tcr: read_sysreg!("TCR_EL1"),
+            ttbr0: read_sysreg!("TTBR0_EL1"),
+            ttbr1: read_sysreg!("TTBR1_EL1"),
+        }
     }
 
     /// See [`rmm_hal::RealmCpu::enter_exception`].

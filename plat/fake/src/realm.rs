@@ -8,6 +8,7 @@ use std::fmt;
 
 use rmm_hal::{
     El1Registers, ExceptionEntry, Exit, GicState, RealmCpu, RecContext, RunControls, TimerState,
+    TranslationControls,
 };
 
 /// What the Realm does from one entry to the next exit. It sees the general registers, `pc` and
@@ -109,6 +110,16 @@ impl RealmCpu for FakeRealm<'_> {
     fn exception_controls(&self) -> [u64; 3] {
         let el1 = self.el1.borrow();
         [el1.vbar_el1, el1.sctlr_el1, 0]
+    }
+
+    fn translation_controls(&self) -> TranslationControls {
+        let el1 = self.el1.borrow();
+        TranslationControls {
+            sctlr: el1.sctlr_el1,
+            tcr: el1.tcr_el1,
+            ttbr0: el1.ttbr0_el1,
+            ttbr1: el1.ttbr1_el1,
+        }
     }
 
     fn enter_exception(&self, entry: &ExceptionEntry) {

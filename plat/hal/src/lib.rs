@@ -23,7 +23,10 @@ pub use context::{DebugState, El1Registers, GicState, PmuState, RecContext, Time
 pub use el3::{El3, El3Error};
 pub use features::{CpuFeatures, ID_REGISTERS};
 pub use ns::NsMemory;
-pub use realm::{ExceptionEntry, Exit, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome};
+pub use realm::{
+    ExceptionEntry, Exit, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome,
+    TranslationControls,
+};
 pub use rmm_granule::{AccessFault, GranuleWindow};
 pub use sha2::{NoInstructions, Sha2};
 pub use stage2::{MustInvalidate, Stage2, Stage2Root};

@@ -79,6 +79,19 @@ pub struct ExceptionEntry {
     pub spsr: u64,
 }
 
+/// How the loaded REC translates virtual addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TranslationControls {
+    /// `SCTLR_EL1`.
+    pub sctlr: u64,
+    /// `TCR_EL1`.
+    pub tcr: u64,
+    /// `TTBR0_EL1`.
+    pub ttbr0: u64,
+    /// `TTBR1_EL1`.
+    pub ttbr1: u64,
+}
+
 /// The Realm side of a PE. The calls come in the order `load`, any number of the others, `save`.
 ///
 /// Between `load` and `save` the system registers, the GIC state, the timers and, from its first use,
@@ -103,6 +116,9 @@ pub trait RealmCpu {
 
     /// Returns `VBAR_EL1`, `SCTLR_EL1` and `SCTLR2_EL1` (zero where absent) of the loaded REC.
     fn exception_controls(&self) -> [u64; 3];
+
+    /// Returns how the loaded REC translates virtual addresses.
+    fn translation_controls(&self) -> TranslationControls;
 
     /// Writes the EL1 syndrome and return registers of the loaded REC; the caller changes `pc` and
     /// `pstate` of the context.

@@ -5,6 +5,7 @@
 //!
 //! They are entered as the hardware would: Arm ARM, `AArch64.TakeException` with EL1 as its target.
 
+use rmi::RttLevel;
 use rmm_hal::{CpuFeatures, ExceptionEntry, RealmCpu, RecContext, Syndrome};
 
 use crate::rec::pstate;
@@ -35,7 +36,7 @@ pub(crate) enum Injected {
     ExternalAbort { esr: u64, far: u64 },
     /// The address is wider than the Realm's address space. The abort as R-EL2 saw it, and the stage 1
     /// level that led there.
-    AddressSize { esr: u64, far: u64, level: u64 },
+    AddressSize { esr: u64, far: u64, level: RttLevel },
 }
 
 /// Has the loaded REC take `exception` at its current instruction.
@@ -85,7 +86,7 @@ impl Injected {
                 Some(far),
             ),
             Self::AddressSize { esr, far, level } => (
-                abort_syndrome(esr, old) | fault::ADDRESS_SIZE_0 | level,
+                abort_syndrome(esr, old) | syndrome::address_size_fault(level),
                 Some(far),
             ),
         }
@@ -221,7 +222,7 @@ mod tests {
         let fault = Injected::AddressSize {
             esr: DATA,
             far: 1,
-            level: 3,
+            level: RttLevel::LEVEL_3,
         };
         assert_eq!(fault.syndrome(EL1H), (0x25 << 26 | 1 << 25 | 0x43, Some(1)));
     }

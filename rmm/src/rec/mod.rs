@@ -16,6 +16,7 @@ pub(crate) mod mmio;
 mod object;
 mod pstate;
 pub(crate) mod running;
+mod stage1;
 mod syndrome;
 pub(crate) mod sysreg;
 pub(crate) mod trap;

@@ -13,8 +13,9 @@ use crate::rec::exit::Stop;
 use crate::rec::inject::{Injected, inject};
 use crate::rec::object::{HostAbort, RealmTraits, Rec};
 use crate::rec::sysreg::{self, Verdict};
+use crate::rec::trap::ProtectedPage;
 use crate::rec::trap::{self, Access, Emulation, ErrorType, ProtectedVerdict, Target, Trap};
-use crate::rec::{syndrome, trap::ProtectedPage};
+use crate::rec::{stage1, syndrome};
 use crate::rtt::{Rtte, Start};
 
 /// Who a REC is.
@@ -225,7 +226,7 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
             Target::Outside => self.refuse(Injected::AddressSize {
                 esr: abort.esr,
                 far: abort.far,
-                level: self.mapping_level(),
+                level: self.level_outside(abort.far),
             }),
             Target::Unprotected(Access::Fetch, _) => self.refuse(Injected::external(abort)),
             Target::Unprotected(Access::Data, emulation) => {
@@ -267,12 +268,14 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
         Next::Resume
     }
 
-    /// Returns the stage 1 level that an address size fault reports: with the MMU off the one of the
-    /// starting table, else the last one, where software maps pages.
-    fn mapping_level(&self) -> u64 {
-        const SCTLR_M: u64 = 1;
-        let [_, sctlr, _] = self.hal.realm().exception_controls();
-        if sctlr & SCTLR_M == 0 { 0 } else { 3 }
+    /// Returns the stage 1 level at which the walk of `va` left the Realm's address space.
+    fn level_outside(&self, va: u64) -> RttLevel {
+        let controls = self.hal.realm().translation_controls();
+        stage1::level_outside(&controls, va, self.realm.tree.ipa_bits(), |ipa| {
+            let mut word = [0; size_of::<u64>()];
+            self.read_memory(ipa, &mut word).ok()?;
+            Some(u64::from_le_bytes(word))
+        })
     }
 
     fn look_up(&self, ipa: Ipa) -> ProtectedPage {

@@ -67,6 +67,7 @@ pub(crate) mod fault {
     pub(crate) const TRANSLATION_3: u64 = 0b00_0111;
     pub(crate) const TRANSLATION_MINUS_1: u64 = 0b10_1011;
     pub(crate) const ADDRESS_SIZE_0: u64 = 0b00_0000;
+    pub(crate) const ADDRESS_SIZE_MINUS_1: u64 = 0b10_1001;
     pub(crate) const EXTERNAL: u64 = 0b01_0000;
     pub(crate) const EXTERNAL_WALK_MINUS_1: u64 = 0b01_0011;
     pub(crate) const EXTERNAL_WALK_3: u64 = 0b01_0111;
@@ -178,5 +179,13 @@ pub(crate) fn translation_fault(level: RttLevel) -> u64 {
     match u64::try_from(level.raw()) {
         Ok(level) => fault::TRANSLATION_0 + level,
         Err(_) => fault::TRANSLATION_MINUS_1,
+    }
+}
+
+/// Returns the fault status of an address size fault at `level`.
+pub(crate) fn address_size_fault(level: RttLevel) -> u64 {
+    match u64::try_from(level.raw()) {
+        Ok(level) => fault::ADDRESS_SIZE_0 + level,
+        Err(_) => fault::ADDRESS_SIZE_MINUS_1,
     }
 }
