@@ -54,6 +54,19 @@ impl MmuLock {
         self.lock.read()
     }
 
+    /// Takes the lock for reading when no invalidation is in progress: what is looked up while it
+    /// is held stays. Whoever holds an [`Invalidation`] would wait for itself.
+    pub fn read_settled(&self) -> RwLockReadGuard<'_, ()> {
+        loop {
+            let lock = self.read();
+            if self.in_progress.load(Ordering::Relaxed) == 0 {
+                return lock;
+            }
+            drop(lock);
+            core::hint::spin_loop();
+        }
+    }
+
     /// Takes the lock for changes that must be alone.
     pub fn write(&self) -> Alone<'_> {
         self.writers.fetch_add(1, Ordering::AcqRel);

@@ -334,6 +334,7 @@ impl<'h, M: Machine> Vm<'h, M> {
             return Err(MemoryError::Page(NoPage::OutOfMemory));
         }
         let machine = self.host.machine();
+        let _lock = self.mmu.read_settled();
         let found = area
             .object
             .page(
@@ -343,7 +344,6 @@ impl<'h, M: Machine> Vm<'h, M> {
                 machine,
             )
             .map_err(MemoryError::Page)?;
-        let _lock = self.mmu.read();
         let pfn = found.page.pfn();
         let source = Source::Page(source, measure);
         let contiguous = found.contiguous.is_some();
@@ -418,6 +418,8 @@ impl<'h, M: Machine> Vm<'h, M> {
             let hva = slot.hva_of(gfn);
             let area = self.space.find(hva).ok_or(MemoryError::NoMemory)?;
             let pages = self.host.pages();
+            // Nobody moves the page elsewhere between looking it up and touching it.
+            let _lock = self.mmu.read_settled();
             let found = area
                 .object
                 .page(

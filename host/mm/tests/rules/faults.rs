@@ -305,6 +305,32 @@ fn f13_a_missing_page_is_filled_by_the_backing() {
 }
 
 #[test]
+fn f13_a_new_page_never_shows_what_somebody_left_there() {
+    let host = host_with(8 * MIB);
+    let all: Vec<Pfn> =
+        core::iter::from_fn(|| host.pages().allocate(PageUse::Host, Wish::Any)).collect();
+    for pfn in &all {
+        host.machine().set_word(pfn.address() + 8, 0xDEAD);
+        host.pages().put(*pfn);
+    }
+    // A block, a page, and a page that was on its way to the Realm world and came back.
+    let vm = with_memory(&host, 2 * MIB);
+    assert_eq!(once(&vm, BASE + 8, Access::Read), Ok(0));
+    let pages = with_pages(&host, 64 * PAGE_SIZE);
+    let mut word = [1; 8];
+    pages
+        .read(Ipa::new(BASE + PAGE_SIZE + 8), &mut word)
+        .unwrap();
+    assert_eq!(word, [0; 8]);
+    let object = host.new_object(Kind::Anonymous(None), Wish::Any);
+    let (allocator, machine) = (host.pages(), host.machine());
+    let stale = object.page(3, Fill::Unneeded, allocator, machine).unwrap();
+    assert_eq!(machine.word(stale.page.pfn().address() + 8), 0xDEAD);
+    object.page(3, Fill::Contents, allocator, machine).unwrap();
+    assert_eq!(machine.word(stale.page.pfn().address() + 8), 0);
+}
+
+#[test]
 fn f13_a_registered_area_reports_the_missing_page_instead() {
     let host = host_with(16 * MIB);
     let vm = with_pages(&host, 64 * PAGE_SIZE);

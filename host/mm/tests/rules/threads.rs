@@ -250,6 +250,31 @@ fn migration_under_load_loses_no_write() {
     check_no_stale(&vm);
 }
 
+/// What the VMM writes is not lost in a page that is moved at that moment.
+#[test]
+fn the_vmms_writes_survive_migration() {
+    let host = host_with(64 * MIB);
+    let vm = normal(&host, CpuFacts::default());
+    vm.add_memory(Ipa::new(BASE), SIZE).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                vm.migrate(Gfn::new(BASE / PAGE_SIZE), 2);
+                thread::sleep(Duration::from_micros(50));
+            }
+        });
+        for count in 0..3000_u64 {
+            let at = Ipa::new(BASE + PAGE_SIZE - 4);
+            let mut found = [0; 8];
+            vm.write(at, &count.to_le_bytes()).unwrap();
+            vm.read(at, &mut found).unwrap();
+            assert_eq!(u64::from_le_bytes(found), count);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 /// Dirty logging misses no write: copy round by round, then compare.
 #[test]
 fn f26_pages_copied_by_the_log_equal_the_guests_memory() {
@@ -277,12 +302,15 @@ fn f26_pages_copied_by_the_log_equal_the_guests_memory() {
                     count += 1;
                     let ipa = BASE + dice.roll(PAGES) * PAGE_SIZE + 8 * dice.roll(512);
                     access(vm, &mut vcpu, ipa, Access::Write(count)).unwrap();
+                    if count % 64 == 0 {
+                        thread::sleep(Duration::from_micros(50));
+                    }
                 }
             });
         }
         vm.start_logging(&slot);
         (0..PAGES).for_each(|page| copy_page(Gfn::new(BASE / PAGE_SIZE + page)));
-        for _ in 0..20 {
+        for _ in 0..6 {
             vm.take_dirty(&slot).into_iter().for_each(&mut copy_page);
         }
         stop.store(true, Ordering::Relaxed);
