@@ -467,7 +467,9 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         }
         let block = self.grown(lookup, device); // the lookup of F20
         let lock = vm.mmu().read();
-        if vm.mmu().must_retry(sequence) {
+        // Logging that began meanwhile write-protects under the lock: what was decided without it
+        // would be missed.
+        if vm.mmu().must_retry(sequence) || self.slot.is_logging() != self.logging {
             vm.counters().retried.bump();
             return Ok(()); // F19, F27
         }

@@ -295,6 +295,20 @@ fn f12_f19_a_page_looked_up_before_an_invalidation_is_not_mapped() {
 }
 
 #[test]
+fn f17_f19_logging_that_starts_during_a_fault_misses_nothing() {
+    let host: &'static TestHost = Box::leak(Box::new(host_with(16 * MIB)));
+    let vm: &'static TestVm<'static> = Box::leak(Box::new(normal(host, CpuFacts::default())));
+    let hook: Box<dyn FnOnce() + Send> = Box::new(move || vm.start_logging(&slot(vm, BASE)));
+    let file = Kind::File(Box::new(Hooked(Mutex::new(vec![hook]))));
+    add(vm, BASE, 4 * PAGE_SIZE, file, AreaFlags::empty());
+    handle(vm, &translation(BASE, false)).unwrap();
+    assert_eq!(leaf(vm, BASE), None, "decided before logging");
+    once(vm, BASE, Access::Read).unwrap();
+    assert!(!leaf(vm, BASE).unwrap().writable());
+    assert!(vm.take_dirty(&slot(vm, BASE)).is_empty());
+}
+
+#[test]
 fn f13_a_missing_page_is_filled_by_the_backing() {
     let host = host_with(16 * MIB);
     let vm = normal(&host, CpuFacts::default());
