@@ -9,9 +9,11 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, PhysAddr};
+use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, Ipa, PhysAddr};
 use rmm_granule::{Bank, GranuleWord};
-use rmm_hal::{AccessFault, CpuFeatures, ID_REGISTERS};
+use rmm_hal::{AccessFault, CpuFeatures, ID_REGISTERS, Stage2Root};
+
+use crate::walker::vmid;
 
 /// A physical address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ impl Pas {
 pub struct FakeMachine {
     base: GranuleAddr,
     granules: usize,
+    allocation: NonNull<u8>,
+    /// The first granule in the allocation.
     memory: NonNull<u8>,
     words: Vec<GranuleWord>,
     protection: Vec<AtomicU8>,
@@ -56,7 +60,7 @@ pub struct FakeMachine {
     pub(crate) tlb: Mutex<BTreeMap<(u16, u64), u64>>,
 }
 
-// SAFETY: `memory` points to an allocation this value owns; every access to it goes through atomics or
+// SAFETY: `memory` points into an allocation this value owns; every access to it goes through atomics or
 // through the granule guards, which keep exclusive views exclusive.
 unsafe impl Send for FakeMachine {}
 // SAFETY: as for `Send`.
@@ -70,10 +74,14 @@ impl FakeMachine {
         let layout = Self::layout(granules);
         // SAFETY: the layout's size is not zero (checked above).
         let raw = unsafe { alloc_zeroed(layout) };
-        let memory = NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout));
+        let allocation = NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout));
+        let padding = allocation.align_offset(GRANULE_BYTES);
+        // SAFETY: the padding is less than a granule, and the layout has one granule more than needed.
+        let memory = unsafe { allocation.byte_add(padding) };
         Self {
             base,
             granules,
+            allocation,
             memory,
             words: (0..granules).map(|_| GranuleWord::new()).collect(),
             protection: (0..granules)
@@ -85,8 +93,10 @@ impl FakeMachine {
         }
     }
 
+    /// One granule more than the machine has, to find the first aligned one in. An allocation that is
+    /// not aligned itself can be zeroed memory that nobody has touched yet.
     fn layout(granules: usize) -> Layout {
-        Layout::from_size_align(granules * GRANULE_BYTES, GRANULE_BYTES)
+        Layout::from_size_align((granules + 1) * GRANULE_BYTES, align_of::<AtomicU64>())
             .expect("a fake machine's memory fits the address space")
     }
 
@@ -231,6 +241,41 @@ impl FakeMachine {
             .map_or(0, |words| words[word].load(Ordering::SeqCst))
     }
 
+    /// Loads one word of a granule as something that sees it in `pas`, such as a Realm.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when another world owns the granule.
+    pub fn load(&self, granule: GranuleAddr, pas: Pas, word: usize) -> Result<u64, AccessFault> {
+        Ok(self.words_of(granule, pas)?[word].load(Ordering::SeqCst))
+    }
+
+    /// Stores one word of a granule as something that sees it in `pas`, such as a Realm.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when another world owns the granule.
+    pub fn store(
+        &self,
+        granule: GranuleAddr,
+        pas: Pas,
+        word: usize,
+        value: u64,
+    ) -> Result<(), AccessFault> {
+        self.words_of(granule, pas)?[word].store(value, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Returns the translations that the TLB holds for the tables of `root`: address and page.
+    #[must_use]
+    pub fn cached(&self, root: &Stage2Root) -> Vec<(Ipa, u64)> {
+        let tlb = self.tlb.lock().expect("no panic while the TLB is held");
+        let of_root = |((owner, page), to): (&(u16, u64), &u64)| {
+            (*owner == vmid(root)).then_some((Ipa::new(page * GRANULE_SIZE), *to))
+        };
+        tlb.iter().filter_map(of_root).collect()
+    }
+
     /// Says whether every byte of a granule is zero, whoever owns it.
     #[must_use]
     pub fn is_zero(&self, granule: GranuleAddr) -> bool {
@@ -240,8 +285,8 @@ impl FakeMachine {
 
 impl Drop for FakeMachine {
     fn drop(&mut self) {
-        // SAFETY: `memory` was allocated in `new` with this layout and nothing borrows from it now.
-        unsafe { dealloc(self.memory.as_ptr(), Self::layout(self.granules)) }
+        // SAFETY: `allocation` was made in `new` with this layout and nothing borrows from it now.
+        unsafe { dealloc(self.allocation.as_ptr(), Self::layout(self.granules)) }
     }
 }
 

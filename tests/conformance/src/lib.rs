@@ -1,5 +1,15 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! In-process conformance: scenarios, model, threads.
+//! In-process conformance: the monitor over the fake machine, behind the port of the scenarios.
+//!
+//! - [`machine`] describes the machines that the tests run on and puts a monitor on one;
+//! - [`port`] is the Host's side of it, and [`guest`] plays the program of its Realms;
+//! - [`audit`] looks for contradictions in what the monitor holds.
 
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod guest;
+pub mod machine;
+pub mod port;

@@ -108,8 +108,9 @@ pub(crate) fn make(world: &mut World<'_>, call: &Call) -> Outcome<Reply> {
         check!(false, "the REC did not run");
         unreachable!("checked")
     };
-    world.check_reply(CommandId::RecEnter, Reply(during.enter), Reply::SUCCESS)?;
-    Ok(Reply(during.call))
+    let entered = Reply(during.enter).without_kept(&enter);
+    world.check_reply(CommandId::RecEnter, entered, Reply::SUCCESS)?;
+    Ok(Reply(during.call).without_kept(&call.registers))
 }
 
 /// Makes the list of a command's scenarios from functions of the module.

@@ -6,7 +6,10 @@
 use alloc::string::String;
 use core::fmt;
 
-use rmi::{RmiError, RmiReturn, RttLevel, SMCCC_NOT_SUPPORTED};
+use rmi::{CommandId, RmiError, RmiReturn, RttLevel, SMCCC_NOT_SUPPORTED};
+
+/// The first register that SMCCC 1.2 preserves.
+const FIRST_PRESERVED: usize = 4;
 
 /// Why a scenario stopped before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +86,23 @@ impl Reply {
     #[must_use]
     pub fn with(mut self, n: usize, value: u64) -> Self {
         self.0[n] = value;
+        self
+    }
+
+    /// Returns the reply to `call` without the registers that are no outputs and that keep the caller's
+    /// value.
+    ///
+    /// The RMM specification wants zeroes there, SMCCC 1.2 wants x4 and up preserved. Both are accepted;
+    /// anything else stays and makes a difference.
+    #[must_use]
+    pub fn without_kept(mut self, call: &[u64; 8]) -> Self {
+        let outputs = CommandId::from_fid(call[0]).map_or(0, |id| id.outputs().len());
+        let first_kept = FIRST_PRESERVED.max(outputs + 1);
+        for n in first_kept..self.0.len() {
+            if self.0[n] == call[n] {
+                self.0[n] = 0;
+            }
+        }
         self
     }
 

@@ -151,7 +151,7 @@ impl<'p> World<'p> {
 
     /// Makes a call from register values.
     pub fn call_raw(&mut self, registers: [u64; 8]) -> Reply {
-        Reply(self.port.call(registers))
+        Reply(self.port.call(registers)).without_kept(&registers)
     }
 
     /// Makes a call that has to succeed.
@@ -249,6 +249,12 @@ impl<'p> World<'p> {
         Ok(())
     }
 
+    /// Gives a granule of the Secure world back to the Host.
+    pub fn make_non_secure(&mut self, granule: u64) {
+        self.port.make_non_secure(granule);
+        self.secure.retain(|secure| *secure != granule);
+    }
+
     /// Returns a VMID that no Realm of this world has.
     pub fn vmid(&mut self) -> u16 {
         self.next_vmid += 1;
@@ -305,6 +311,10 @@ impl<'p> World<'p> {
 
     /// Prepares all that `RMI_REALM_CREATE` needs and returns the call.
     pub fn prepare_realm(&mut self, plan: &RealmPlan) -> Outcome<(Command, Realm)> {
+        let features = self.features()?;
+        if !plan.is_possible(features) {
+            return Err(Stop::Skipped("no Realm of that shape".into()));
+        }
         let tables = usize::try_from(plan.roots).expect("a plan has few tables");
         let root =
             self.delegated_run(tables, plan.roots.next_power_of_two() * GRANULE, Place::Low)?;
@@ -313,7 +323,6 @@ impl<'p> World<'p> {
             Some(vmid) => vmid,
             None => self.vmid(),
         };
-        let features = self.features()?;
         let params = plan.params(features, vmid, root);
         let params_ptr = self.page(&params)?;
         let realm = Realm {

@@ -84,7 +84,7 @@ fn after_secure(w: &mut World<'_>) -> Outcome {
     w.make_secure(addr)?;
     let reply = w.call_raw(call.registers);
     w.check_reply(CommandId::GranuleDelegate, reply, Reply::input())?;
-    w.port.make_non_secure(addr);
+    w.make_non_secure(addr);
     w.delegate(addr)
 }
 

@@ -208,17 +208,14 @@ fn all_features(w: &mut World<'_>) -> Outcome {
 fn shapes(w: &mut World<'_>) -> Outcome {
     let features = w.features()?;
     for (lpa2, shapes) in [(false, SHAPES), (true, SHAPES), (true, SHAPES_52)] {
-        if lpa2 && !features.has_lpa2() {
-            continue;
-        }
         for (width, start, roots) in shapes.iter().copied() {
-            if width > features.s2sz() {
-                continue;
-            }
             let plan = RealmPlan {
                 lpa2,
                 ..RealmPlan::default().shaped(width, start, roots)
             };
+            if !plan.is_possible(features) {
+                continue;
+            }
             let realm = w.realm_with(&plan)?;
             let size = crate::entry_bytes(start);
             for ipa in [

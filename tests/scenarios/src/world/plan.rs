@@ -53,6 +53,15 @@ impl RealmPlan {
         }
     }
 
+    /// Says whether the monitor's features have Realms of this shape. A walk can start at level 0 only
+    /// with 44 address bits of the machine or more.
+    #[must_use]
+    pub fn is_possible(&self, features: FeatureRegister0) -> bool {
+        self.width <= features.s2sz()
+            && (self.start != 0 || features.s2sz() >= 44)
+            && (!self.lpa2 || features.has_lpa2())
+    }
+
     /// Returns the parameters in the Host's memory.
     #[must_use]
     pub fn params(&self, features: FeatureRegister0, vmid: u16, root: u64) -> RealmParams {
