@@ -61,6 +61,8 @@ const HCR_EN_SCXT: u64 = 1 << 53;
 
 /// `HCRX_EL2.MSCEn`: memory copy and set instructions work below EL2.
 const HCRX_MSCEN: u64 = 1 << 11;
+/// `HCRX_EL2.TALLINT`: writes of `ALLINT` trap.
+const HCRX_TALLINT: u64 = 1 << 6;
 
 /// `MDCR_EL2` for every Realm: TDRA, TPMS, TTRF trap; HPMD and HCCD stop counting at EL2.
 const MDCR_REALM: u64 = 1 << 11 | 1 << 14 | 1 << 17 | 1 << 19 | 1 << 23;
@@ -331,7 +333,11 @@ fn init_controls(features: &CpuFeatures, hcr: u64) {
     }
     // ID_AA64MMFR1_EL1.HCX: HCRX_EL2. Whatever is not enabled here traps or reads as absent.
     if mmfr1 >> 40 & 0xF != 0 {
-        write_sysreg!("S3_4_C1_C2_2", if features.mops { HCRX_MSCEN } else { 0 });
+        // ID_AA64PFR1_EL1.NMI: a Realm has none.
+        let nmi = features.id_register(4, 1) >> 36 & 0xF;
+        let mops = if features.mops { HCRX_MSCEN } else { 0 };
+        let allint = if nmi != 0 { HCRX_TALLINT } else { 0 };
+        write_sysreg!("S3_4_C1_C2_2", mops | allint);
     }
     // ID_AA64MMFR0_EL1.FGT: zero traps every register whose control has the reverse sense (SME
     // priorities, TPIDR2, permission indirection, branch records) and none of the others.
