@@ -29,6 +29,7 @@ const MAX_BITS: u64 = 47;
 pub(super) fn ipa_state() -> Verdict {
     require_state(BASE, BASE + PAGE, RAM)?;
     let top = SCRATCH + SCRATCH_BYTES;
+    set_state(SCRATCH, top, EMPTY)?;
     require_state(SCRATCH, top, EMPTY)?;
     for arguments in [
         [BASE + 8, BASE + PAGE],
@@ -68,6 +69,7 @@ pub(super) fn ipa_state() -> Verdict {
 /// Accesses empty memory.
 pub(super) fn empty() -> Verdict {
     let at = SCRATCH;
+    set_state(SCRATCH, SCRATCH + PAGE, EMPTY)?;
     for (what, instruction) in [
         ("ldrb", LDRB_W0),
         ("ldrh", LDRH_W0),

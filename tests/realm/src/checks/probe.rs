@@ -13,7 +13,7 @@ use super::{Detail, require};
 use crate::guard::{self, Registers};
 use crate::{machine, mmu, smc};
 
-/// Memory that neither the payload nor its device tree uses: empty until a check asks for it.
+/// Memory that neither the payload nor its device tree uses. Every check leaves it empty.
 pub(super) const SCRATCH: u64 = BASE + 0x100_0000;
 /// Bytes of it.
 pub(super) const SCRATCH_BYTES: u64 = 0x10_0000;
