@@ -33,6 +33,8 @@ mod entry;
 #[cfg(target_os = "none")]
 mod loan;
 #[cfg(target_os = "none")]
+mod mem;
+#[cfg(target_os = "none")]
 mod ns_copy;
 #[cfg(target_os = "none")]
 mod pe;

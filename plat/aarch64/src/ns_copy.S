@@ -5,7 +5,8 @@
 //
 // Each instruction that touches such memory lies in a range of the fix-up list: an abort there goes on at
 // the landing with all registers as they were. Accesses to the monitor's own memory are outside of the
-// ranges, so that an abort on them is not mistaken.
+// ranges, so that an abort on them is not mistaken. The memory copy instructions access both; but their
+// ranges only forgive what another world can cause, and none can take the monitor's own memory away.
 
     .macro  FIXUP from, to, landing
     .pushsection .fixups, "a"
@@ -116,10 +117,28 @@ rmm_zero_granule:
     ret
     FIXUP   1b, 5b, 6b
 
-// rmm_set_granule(at: x0) -> x0
-//   As rmm_zero_granule, with the memory set instructions (FEAT_MOPS).
-//   Clobbers x1.
+// The same with the memory copy and set instructions (FEAT_MOPS).
     .arch_extension mops
+
+// rmm_copy_granule(to: x0, from: x1, bytes: x2) -> x0
+//   Either side may be the Non-secure window. 0, or 1 after an abort.
+//   Clobbers x1 and x2.
+    .section .text.rmm_copy_granule, "ax"
+    .balign 16
+    .global rmm_copy_granule
+rmm_copy_granule:
+1:  cpyfp   [x0]!, [x1]!, x2!
+    cpyfm   [x0]!, [x1]!, x2!
+    cpyfe   [x0]!, [x1]!, x2!
+2:  mov     x0, #0
+    ret
+3:  mov     x0, #1
+    ret
+    FIXUP   1b, 2b, 3b
+
+// rmm_set_granule(at: x0) -> x0
+//   As rmm_zero_granule.
+//   Clobbers x1.
     .section .text.rmm_set_granule, "ax"
     .balign 16
     .global rmm_set_granule

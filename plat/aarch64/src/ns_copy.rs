@@ -23,6 +23,7 @@ unsafe extern "C" {
     fn rmm_copy_in(to: *mut u8, from: *const u8, bytes: usize) -> u64;
     fn rmm_copy_out(to: *mut u8, from: *const u8, bytes: usize) -> u64;
     fn rmm_zero_granule(at: *mut u8) -> u64;
+    fn rmm_copy_granule(to: *mut u8, from: *const u8, bytes: usize) -> u64;
     fn rmm_set_granule(at: *mut u8) -> u64;
 }
 
@@ -30,11 +31,12 @@ unsafe extern "C" {
 #[derive(Debug)]
 pub struct NsCopy {
     table: WindowTable,
+    means: Means,
 }
 
 impl NsCopy {
-    pub(crate) fn new(table: WindowTable) -> Self {
-        Self { table }
+    pub(crate) fn new(table: WindowTable, means: Means) -> Self {
+        Self { table, means }
     }
 
     fn with_window(
@@ -61,38 +63,44 @@ impl NsCopy {
 
 impl NsMemory for NsCopy {
     fn read(&self, from: GranuleAddr, offset: usize, into: &mut [u8]) -> Result<(), AccessFault> {
-        self.with_window(from, offset, into.len(), |view| {
+        let (to, bytes) = (into.as_mut_ptr(), into.len());
+        self.with_window(from, offset, bytes, |view| match self.means {
             // SAFETY: `into` is writable for its length, a multiple of 8; the window shows that much
             // behind `view`, and an abort there is an error value.
-            unsafe { rmm_copy_in(into.as_mut_ptr(), view, into.len()) }
+            Means::Registers => unsafe { rmm_copy_in(to, view, bytes) },
+            // SAFETY: as above, and the PE has the instructions (`Means::best`).
+            Means::Instructions => unsafe { rmm_copy_granule(to, view, bytes) },
         })
     }
 
     fn write(&self, to: GranuleAddr, offset: usize, from: &[u8]) -> Result<(), AccessFault> {
-        self.with_window(to, offset, from.len(), |view| {
+        let (from, bytes) = (from.as_ptr(), from.len());
+        self.with_window(to, offset, bytes, |view| match self.means {
             // SAFETY: `from` is readable for its length, a multiple of 8; the window shows that much
             // behind `view`, and an abort there is an error value.
-            unsafe { rmm_copy_out(view, from.as_ptr(), from.len()) }
+            Means::Registers => unsafe { rmm_copy_out(view, from, bytes) },
+            // SAFETY: as above, and the PE has the instructions (`Means::best`).
+            Means::Instructions => unsafe { rmm_copy_granule(view, from, bytes) },
         })
     }
 }
 
-/// How this PE fills a granule.
+/// How this PE copies and fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fill {
-    /// Block by block, with `DC ZVA` or pairs of registers.
-    Blocks,
-    /// With the memory set instructions.
-    Set,
+pub(crate) enum Means {
+    /// With pairs of registers, and `DC ZVA`.
+    Registers,
+    /// With the memory copy and set instructions.
+    Instructions,
 }
 
-impl Fill {
+impl Means {
     /// Returns the fastest way of a PE with these features.
     pub(crate) fn best(features: &CpuFeatures) -> Self {
         if features.mops {
-            Self::Set
+            Self::Instructions
         } else {
-            Self::Blocks
+            Self::Registers
         }
     }
 
@@ -105,9 +113,9 @@ impl Fill {
     pub(crate) unsafe fn zero(self, view: NonNull<u8>) -> Result<(), AccessFault> {
         let status = match self {
             // SAFETY: 4 KiB at `view` are mapped writable (caller); an abort there is an error value.
-            Self::Blocks => unsafe { rmm_zero_granule(view.as_ptr()) },
+            Self::Registers => unsafe { rmm_zero_granule(view.as_ptr()) },
             // SAFETY: as above, and the PE has the instructions (caller).
-            Self::Set => unsafe { rmm_set_granule(view.as_ptr()) },
+            Self::Instructions => unsafe { rmm_set_granule(view.as_ptr()) },
         };
         outcome(status)
     }

@@ -11,7 +11,7 @@ use rmm_hal::{
 use static_assertions::assert_not_impl_any;
 
 use crate::entry::PeSlot;
-use crate::ns_copy::{Fill, NsCopy};
+use crate::ns_copy::{Means, NsCopy};
 use crate::sha::Instructions;
 use crate::stage2::Maintenance;
 use crate::switch::RealmSide;
@@ -35,9 +35,10 @@ impl<'m, E: El3> Pe<'m, E> {
     #[must_use]
     pub fn new(slot: PeSlot, features: &'m CpuFeatures, el3: E) -> Self {
         let table = WindowTable::new(&slot);
+        let means = Means::best(features);
         Self {
-            windows: Windows::new(table, Fill::best(features)),
-            ns: NsCopy::new(table),
+            windows: Windows::new(table, means),
+            ns: NsCopy::new(table, means),
             stage2: Maintenance,
             realm: RealmSide::new(features),
             el3,

@@ -17,7 +17,7 @@ use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr};
 use rmm_granule::{AccessFault, GranuleWindow};
 
 use crate::entry::PeSlot;
-use crate::ns_copy::Fill;
+use crate::ns_copy::Means;
 use crate::stage1::{REALM_WINDOW, windows_of};
 
 /// The window for Non-secure memory.
@@ -96,16 +96,16 @@ impl WindowTable {
 #[derive(Debug)]
 pub struct Windows {
     table: WindowTable,
-    fill: Fill,
+    means: Means,
     /// Bit n: slot n of the pool is taken.
     taken: Cell<u32>,
 }
 
 impl Windows {
-    pub(crate) fn new(table: WindowTable, fill: Fill) -> Self {
+    pub(crate) fn new(table: WindowTable, means: Means) -> Self {
         Self {
             table,
-            fill,
+            means,
             taken: Cell::new(0),
         }
     }
@@ -132,8 +132,8 @@ unsafe impl GranuleWindow for Windows {
     unsafe fn zero(&self, granule: GranuleAddr) -> Result<(), AccessFault> {
         let view = self.table.show(ZERO_SLOT, granule, REALM_WINDOW);
         // SAFETY: the window shows the granule until `hide`, and the caller promises that nobody else
-        // uses it. `fill` was chosen for this PE.
-        let result = unsafe { self.fill.zero(view) };
+        // uses it. `means` was chosen for this PE.
+        let result = unsafe { self.means.zero(view) };
         self.table.hide(ZERO_SLOT);
         result
     }
