@@ -9,8 +9,9 @@
 use rmi::HashAlgorithm;
 use rmm_hal::Sha2;
 use sha2::block_api::{compress256, compress512};
+use zerocopy::transmute;
 
-use crate::measure::pad::compress_padded;
+use crate::measure::pad::Message;
 
 /// The bytes of a measurement slot: the longest digest.
 pub const SLOT_BYTES: usize = 64;
@@ -51,34 +52,31 @@ pub fn digest<S: Sha2>(sha: &S, algorithm: HashAlgorithm, parts: &[&[u8]]) -> Me
     }
 }
 
-// The buffers hold a descriptor of the initial measurement (256 bytes) with its padding.
+// The buffers hold a descriptor of the initial measurement (256 bytes) and one block of padding.
 
 fn digest256<S: Sha2>(sha: &S, parts: &[&[u8]]) -> Measurement {
     let mut state = START_256;
-    compress_padded::<64, 5, 8>(parts, |blocks| {
+    let mut message = Message::<_, 64, { 256 + 64 }>::new(|blocks| {
         if sha.compress256(&mut state, blocks).is_err() {
             compress256(&mut state, blocks);
         }
     });
-    slot(state.map(u32::to_be_bytes).as_flattened())
+    parts.iter().for_each(|part| message.push(part));
+    message.finish::<8>();
+    let [a, b, c, d, e, f, g, h] = state.map(u32::to_be);
+    transmute!([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 fn digest512<S: Sha2>(sha: &S, parts: &[&[u8]]) -> Measurement {
     let mut state = START_512;
-    compress_padded::<128, 3, 16>(parts, |blocks| {
+    let mut message = Message::<_, 128, { 256 + 128 }>::new(|blocks| {
         if sha.compress512(&mut state, blocks).is_err() {
             compress512(&mut state, blocks);
         }
     });
-    slot(state.map(u64::to_be_bytes).as_flattened())
-}
-
-fn slot(digest: &[u8]) -> Measurement {
-    let mut slot = [0; SLOT_BYTES];
-    for (byte, value) in slot.iter_mut().zip(digest) {
-        *byte = *value;
-    }
-    slot
+    parts.iter().for_each(|part| message.push(part));
+    message.finish::<16>();
+    transmute!(state.map(u64::to_be))
 }
 
 #[cfg(test)]
