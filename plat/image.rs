@@ -149,8 +149,8 @@ fn granule_table(
         info!(
             "memory {} + {} MiB, {} KiB of metadata",
             found.base,
-            found.granules * GRANULE_SIZE >> 20,
-            size_of::<GranuleWord>() * granules >> 10
+            (found.granules * GRANULE_SIZE) >> 20,
+            (size_of::<GranuleWord>() * granules) >> 10
         );
     }
     let table = GranuleTable::new(banks);
