@@ -95,7 +95,8 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     };
     let expect = match args.guest {
         GuestKind::Linux => Expect::linux(args.vm),
-        GuestKind::Test | GuestKind::Path(_) => Expect::result_only(),
+        GuestKind::Test => Expect::payload(args.vm),
+        GuestKind::Path(_) => Expect::result_only(),
     };
     boot(project, &machine, &plan, &expect, &name(args))
 }

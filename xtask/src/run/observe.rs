@@ -23,6 +23,11 @@ const EL3_CRASHES: &[&str] = &[
     "ASSERT:",
 ];
 
+/// Checks the payload of the on-target tests makes as a Realm.
+const PAYLOAD_REALM_CHECKS: &[&str] = &["version", "together", "promises", "write-encodings"];
+/// Checks it makes as a normal VM.
+const PAYLOAD_CHECKS: &[&str] = &["psci", "controller", "vcpus", "together"];
+
 /// One check the guest made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
@@ -59,6 +64,19 @@ impl Expect {
             Vm::Realm => REALM_CHECKS.to_vec(),
             Vm::Normal => NORMAL_CHECKS.to_vec(),
             Vm::Both => [REALM_CHECKS, NORMAL_CHECKS].concat(),
+        };
+        Self {
+            checks,
+            guests_done: if vm == Vm::Both { 2 } else { 1 },
+        }
+    }
+
+    /// Our own payload, whose list of checks is in `tests/realm`: some of its first and its last.
+    pub(crate) fn payload(vm: Vm) -> Self {
+        let checks = match vm {
+            Vm::Realm => PAYLOAD_REALM_CHECKS.to_vec(),
+            Vm::Normal => PAYLOAD_CHECKS.to_vec(),
+            Vm::Both => [PAYLOAD_REALM_CHECKS, PAYLOAD_CHECKS].concat(),
         };
         Self {
             checks,
@@ -109,7 +127,10 @@ impl Observed {
         if text.contains("Kernel panic - not syncing") && self.guest_panic.is_none() {
             self.guest_panic = Some(text.to_string());
         }
-        let Some((_, message)) = text.split_once("bailey-guest: ") else {
+        let Some((_, message)) = text
+            .split_once("bailey-guest: ")
+            .or_else(|| text.split_once("bailey-test: "))
+        else {
             return;
         };
         if message.trim() == "done" {
@@ -256,6 +277,20 @@ mod tests {
 
     fn exited(code: i32) -> End {
         End::Exited(ExitStatus::from_raw(code << 8))
+    }
+
+    #[test]
+    fn judge_payload() {
+        let mut lines = vec![(Speaker::Host, "stage: run")];
+        let names = ["version", "together", "promises", "write-encodings"];
+        let checks = names.map(|name| format!("bailey-test: check {name} ok"));
+        lines.extend(checks.iter().map(|line| (Speaker::Guest, line.as_str())));
+        lines.push((Speaker::Guest, "bailey-test: done"));
+        lines.push((Speaker::Host, "result: ok"));
+        let judge = |lines: &[_]| observe(lines).judge(exited(0), &Expect::payload(Vm::Realm));
+        assert_eq!(judge(&lines), None);
+        lines.remove(1);
+        assert!(judge(&lines).unwrap().contains("version"));
     }
 
     fn reason(lines: &[(Speaker, &str)], end: End) -> Option<String> {
