@@ -13,14 +13,15 @@
 //! them; the last reference returns it to the lists, unless it is poisoned, delegated or leaked:
 //! such pages never come back.
 
+mod zone;
+
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use bitflags::bitflags;
-use spin::Mutex;
 
-use crate::addr::{BLOCK_2M, PAGE_SIZE, PAGES_PER_2M, Pfn, PhysRange};
-use crate::bits::BitTree;
+use crate::addr::{PAGE_SIZE, Pfn, PhysRange};
+use zone::{Frame, FreeLists, Zone, ZoneLists, clear_flag, largest_order, set_flag};
 
 /// The largest order of a block: 2^9 pages, 2 MiB.
 pub const MAX_ORDER: usize = 9;
@@ -130,210 +131,6 @@ pub enum Wish {
     Any,
     /// Only pages that can be given to the Realm world.
     Delegable,
-}
-
-/// The state of one page.
-#[derive(Debug)]
-struct Frame {
-    references: AtomicU32,
-    flags: AtomicU16,
-    used_for: AtomicU8,
-    /// Object and page index inside it, packed by the owner; 0 when nobody is recorded.
-    owner: AtomicU64,
-}
-
-/// Free pages of one kind, by order. Blocks are counted from the zone's aligned base.
-#[derive(Debug)]
-struct FreeLists {
-    orders: [BitTree; MAX_ORDER + 1],
-    pages: u64,
-}
-
-impl FreeLists {
-    fn new(pages: usize) -> Self {
-        Self {
-            orders: core::array::from_fn(|order| BitTree::new(pages >> order)),
-            pages: 0,
-        }
-    }
-
-    /// Adds the block, merged with its free buddies.
-    fn insert(&mut self, index: usize, order: usize) {
-        self.pages += 1 << order;
-        let (mut index, mut order) = (index, order);
-        while order < MAX_ORDER && self.orders[order].remove((index >> order) ^ 1) {
-            index &= !(1 << order);
-            order += 1;
-        }
-        self.orders[order].insert(index >> order);
-    }
-
-    /// Takes the free block that contains page `index`; returns its first page and order.
-    fn take_around(&mut self, index: usize) -> Option<(usize, usize)> {
-        for (order, blocks) in self.orders.iter_mut().enumerate() {
-            if blocks.remove(index >> order) {
-                self.pages -= 1 << order;
-                return Some((index >> order << order, order));
-            }
-        }
-        None
-    }
-
-    /// Takes exactly the block of `order` at `index`, if all of it is free.
-    fn take_at(&mut self, index: usize, order: usize) -> bool {
-        let Some((start, have)) = self.take_around(index) else {
-            return false;
-        };
-        if have < order {
-            self.insert(start, have);
-            return false;
-        }
-        self.put_rest(start, have, index, order);
-        true
-    }
-
-    /// Takes some block of `order`, splitting the smallest one that is large enough.
-    fn take(&mut self, order: usize) -> Option<usize> {
-        let (have, block) =
-            (order..=MAX_ORDER).find_map(|have| Some((have, self.orders[have].first()?)))?;
-        let start = block << have;
-        self.orders[have].remove(block);
-        self.pages -= 1 << have;
-        self.put_rest(start, have, start, order);
-        Some(start)
-    }
-
-    /// Returns to the lists what remains of a block after a part of it was taken.
-    fn put_rest(&mut self, start: usize, have: usize, taken: usize, order: usize) {
-        let (mut start, mut have) = (start, have);
-        while have > order {
-            have -= 1;
-            let half = 1 << have;
-            let other = if taken < start + half {
-                start + half
-            } else {
-                core::mem::replace(&mut start, taken >> have << have)
-            };
-            self.pages += 1 << have;
-            self.orders[have].insert(other >> have);
-        }
-    }
-}
-
-/// The two sets of free lists of a zone.
-#[derive(Debug)]
-struct ZoneLists {
-    delegable: FreeLists,
-    other: FreeLists,
-}
-
-impl ZoneLists {
-    fn of(&mut self, flags: PageFlags) -> &mut FreeLists {
-        if flags.contains(PageFlags::NOT_DELEGABLE) {
-            &mut self.other
-        } else {
-            &mut self.delegable
-        }
-    }
-}
-
-/// One range of DRAM.
-#[derive(Debug)]
-struct Zone {
-    /// First page, rounded down to 2 MiB so that block indexes are naturally aligned.
-    base: Pfn,
-    /// First page that exists.
-    first: Pfn,
-    frames: Vec<Frame>,
-    lists: Mutex<ZoneLists>,
-}
-
-impl Zone {
-    fn new(range: PhysRange) -> Self {
-        let first = Pfn::new(range.base.div_ceil(PAGE_SIZE));
-        let end = Pfn::containing(range.end());
-        let base = first.align_down(BLOCK_2M);
-        let span = to_usize(end.raw().saturating_sub(base.raw()));
-        let count = to_usize(end.raw().saturating_sub(first.raw()));
-        let span = span.next_multiple_of(to_usize(PAGES_PER_2M));
-        let mut lists = ZoneLists {
-            delegable: FreeLists::new(span),
-            other: FreeLists::new(span),
-        };
-        let offset = to_usize(first.raw() - base.raw());
-        let mut index = offset;
-        while index < offset + count {
-            let order = largest_order(index, offset + count);
-            lists.delegable.insert(index, order);
-            index += 1 << order;
-        }
-        Self {
-            base,
-            first,
-            frames: core::iter::repeat_with(Frame::free).take(count).collect(),
-            lists: Mutex::new(lists),
-        }
-    }
-
-    fn frame(&self, pfn: Pfn) -> Option<&Frame> {
-        let index = pfn.raw().checked_sub(self.first.raw())?;
-        self.frames.get(usize::try_from(index).ok()?)
-    }
-
-    /// Marks a block of pages and moves those that are free to the lists of their kind.
-    fn move_block(&self, start: usize, order: usize, delegable: Delegable) {
-        let mut lists = self.lists.lock();
-        let ZoneLists {
-            delegable: yes,
-            other: no,
-        } = &mut *lists;
-        let (from, to) = match delegable {
-            Delegable::Yes => (no, yes),
-            Delegable::No => (yes, no),
-        };
-        if from.take_at(start, order) {
-            to.insert(start, order);
-        } else {
-            for index in start..start + (1 << order) {
-                if from.take_at(index, 0) {
-                    to.insert(index, 0);
-                }
-            }
-        }
-        for frame in (start..start + (1 << order)).filter_map(|i| self.frame(self.pfn(i))) {
-            match delegable {
-                Delegable::Yes => clear_flag(frame, PageFlags::NOT_DELEGABLE),
-                Delegable::No => set_flag(frame, PageFlags::NOT_DELEGABLE),
-            };
-        }
-    }
-
-    fn index(&self, pfn: Pfn) -> usize {
-        to_usize(pfn.raw() - self.base.raw())
-    }
-
-    fn pfn(&self, index: usize) -> Pfn {
-        self.base.offset(to_u64(index))
-    }
-}
-
-impl Frame {
-    fn free() -> Self {
-        Self {
-            references: AtomicU32::new(0),
-            flags: AtomicU16::new(0),
-            used_for: AtomicU8::new(PageUse::Free as u8),
-            owner: AtomicU64::new(0),
-        }
-    }
-
-    fn flags(&self) -> PageFlags {
-        PageFlags::from_bits_truncate(self.flags.load(Ordering::Acquire))
-    }
-
-    fn used_for(&self) -> PageUse {
-        PageUse::of_index(self.used_for.load(Ordering::Relaxed))
-    }
 }
 
 /// A number that remembers its maximum.
@@ -757,15 +554,6 @@ impl Drop for PageHold<'_> {
     }
 }
 
-/// Returns the order of the largest naturally aligned block that starts at `index` and does not
-/// reach past `limit`.
-fn largest_order(index: usize, limit: usize) -> usize {
-    (0..=MAX_ORDER)
-        .rev()
-        .find(|order| index.is_multiple_of(1 << order) && index + (1 << order) <= limit)
-        .unwrap_or(0)
-}
-
 /// The right to touch the contents of a page. Dropping it lets the page be delegated again.
 #[derive(Debug)]
 pub struct Pin<'a> {
@@ -777,14 +565,6 @@ impl Drop for Pin<'_> {
     fn drop(&mut self) {
         self.pages.unmark(self.pfn, PageFlags::PINNED);
     }
-}
-
-fn set_flag(frame: &Frame, flag: PageFlags) -> bool {
-    frame.flags.fetch_or(flag.bits(), Ordering::AcqRel) & flag.bits() == 0
-}
-
-fn clear_flag(frame: &Frame, flag: PageFlags) -> bool {
-    frame.flags.fetch_and(!flag.bits(), Ordering::AcqRel) & flag.bits() != 0
 }
 
 /// Widens a length; no supported machine has a `usize` of more than 64 bits.

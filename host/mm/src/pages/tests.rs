@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::*;
+use crate::addr::BLOCK_2M;
 
 const MIB: u64 = 1 << 20;
 

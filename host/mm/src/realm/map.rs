@@ -6,7 +6,7 @@
 use rmi::{Ipa, RttLevel};
 
 use super::{Realm, RealmError};
-use crate::addr::{BLOCK_1G, BLOCK_2M, PAGE_SIZE, PAGES_PER_2M, Pfn};
+use crate::addr::{BLOCK_1G, BLOCK_2M, PAGE_SIZE, Pfn};
 use crate::client::{CallError, ENTRY_ASSIGNED, Measure, RIPAS_RAM, RmiCalls, walk_stopped};
 use crate::host::DelegateError;
 use crate::machine::Machine;
@@ -325,6 +325,3 @@ impl<M: Machine> Realm<'_, M> {
         }
     }
 }
-
-/// A block's worth of pages, to check at compile time that counts fit.
-const _: () = assert!(PAGES_PER_2M == 512);
