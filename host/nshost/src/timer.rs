@@ -24,6 +24,14 @@ pub(crate) fn milliseconds() -> u64 {
     now() / (ticks_per_second() / 1000).max(1)
 }
 
+/// Lets time pass.
+pub(crate) fn wait_milliseconds(duration: u64) {
+    let end = milliseconds() + duration;
+    while milliseconds() < end {
+        core::hint::spin_loop();
+    }
+}
+
 /// Asks for the host timer's interrupt on this PE at the time `ticks`.
 pub(crate) fn set_alarm(ticks: u64) {
     // SAFETY: the compare value of a timer that only this image uses; it changes no memory.

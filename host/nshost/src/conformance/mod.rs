@@ -5,6 +5,7 @@
 //! is in the Test Anything Protocol, a line of it a line of the console.
 
 mod port;
+mod program;
 
 use alloc::format;
 use alloc::string::String;

@@ -4,6 +4,7 @@
 //! The machine as the scenarios ask for it.
 
 use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarch64_cpu::registers::{ICH_VTR_EL2, ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, Readable};
 use host_mm::addr::{BLOCK_1G, PAGE_SIZE, Pfn};
@@ -11,19 +12,28 @@ use host_mm::host::Host;
 use host_mm::machine::{PhysMemory, Rmi};
 use host_mm::pages::{MAX_ORDER, PageUse, Wish};
 use host_vmm::platform::Platform;
-use rmi::{RecEnter, RecExit};
+use rmi::rec_run::REC_RUN_HALF_BYTES;
+use rmi::{Command, CommandId, RMI_SUCCESS, RecEnter, RecExit};
 use scenarios::port::During;
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
+use spin::Mutex;
+use zerocopy::{FromZeros, IntoBytes};
 
-use crate::guarded;
+use super::program;
 use crate::machine::Machine;
+use crate::{guarded, pe, timer};
 
-/// Registers of every reply that the monitor decides: x0 to x3. EL3 restores those from x5 on, and x4
-/// is the caller's unless it is an output (SMCCC 1.2).
-const REPLY_REGISTERS: usize = 4;
+/// Registers of a reply that EL3 passes on: x0 to x4. It restores the others.
+const REPLY_REGISTERS: usize = 5;
+/// From here on a register that is no output keeps the caller's value (SMCCC 1.2), or is zero (RMM
+/// specification): both are right.
+const FIRST_PRESERVED: usize = 4;
 /// `ID_AA64DFR0_EL1.HPMN0` is the topmost field.
 const HPMN0_SHIFT: u32 = 60;
+
+/// How long a REC that another PE enters gets before it is taken to be running.
+const ENTER_MILLISECONDS: u64 = 20;
 
 /// The Host's side of this machine.
 pub(super) struct TargetPort<'a> {
@@ -42,15 +52,82 @@ impl<'a> TargetPort<'a> {
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
         }
     }
+
+    /// Makes a call; one that enters a new REC is made again when the program has started.
+    fn issue(&self, registers: [u64; 8]) -> [u64; 8] {
+        loop {
+            let reply = self.host.machine().call(registers);
+            let has_run = reply[0] == RMI_SUCCESS
+                && CommandId::from_fid(registers[0]) == Some(CommandId::RecEnter);
+            if !has_run || !program::has_just_started(&read_exit(registers)) {
+                return reply;
+            }
+        }
+    }
+
+    /// Enters the REC on PE 1 and makes the call on this one meanwhile.
+    fn call_beside(&self, enter: [u64; 8], call: [u64; 8]) -> During {
+        let (is_entering, reply) = (AtomicBool::new(false), Mutex::new(None));
+        pe::on_each(2, &|pe| {
+            if pe == 1 {
+                is_entering.store(true, Ordering::Release);
+                let entered = self.host.machine().call(enter);
+                reply
+                    .lock()
+                    .get_or_insert(During {
+                        call: [0; 8],
+                        enter: [0; 8],
+                    })
+                    .enter = entered;
+            } else {
+                while !is_entering.load(Ordering::Acquire) {
+                    core::hint::spin_loop();
+                }
+                timer::wait_milliseconds(ENTER_MILLISECONDS);
+                let answered = self.host.machine().call(call);
+                reply
+                    .lock()
+                    .get_or_insert(During {
+                        call: [0; 8],
+                        enter: [0; 8],
+                    })
+                    .call = answered;
+                pe::kick(1);
+            }
+        });
+        reply.into_inner().expect("both have answered")
+    }
+}
+
+/// Returns the exit half of the run page that an entry was made with.
+fn read_exit(enter: [u64; 8]) -> RecExit {
+    let mut exit = RecExit::new_zeroed();
+    if let Some(Command::RecEnter { run_ptr, .. }) = Command::decode(&enter) {
+        // A page that has gone has nothing to say.
+        let _ = guarded::read(run_ptr + REC_RUN_HALF_BYTES as u64, exit.as_mut_bytes());
+    }
+    exit
 }
 
 impl RmiPort for TargetPort<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
-        self.host.machine().call(registers)
+        shown(self.issue(registers), registers)
     }
 
-    fn call_during(&mut self, _enter: [u64; 8], _call: [u64; 8]) -> Option<During> {
-        None
+    fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During> {
+        let Some(Command::RecEnter { run_ptr, .. }) = Command::decode(&enter) else {
+            return None;
+        };
+        // The program may be about to start; then it is told to compute.
+        self.issue(enter);
+        let mut spin = RecEnter::default();
+        program::set_spin(&mut spin);
+        self.write(run_ptr, spin.as_bytes()).ok()?;
+        let during = self.call_beside(enter, call);
+        Some(During {
+            call: shown(during.call, call),
+            enter: shown(during.enter, enter),
+        })
     }
 
     fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64> {
@@ -110,17 +187,24 @@ impl RmiPort for TargetPort<'_> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::SAFE_READ
+        let alone = Capabilities::SAFE_READ | Capabilities::RUN;
+        if pe::count() > 1 {
+            alone | Capabilities::CALL_DURING_RUN
+        } else {
+            alone
+        }
     }
 
     fn program(&self) -> &[u8] {
-        &[]
+        program::bytes()
     }
 
-    fn set_action(&mut self, _enter: &mut RecEnter, _action: RealmAction) {}
+    fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction) {
+        program::set_action(enter, action);
+    }
 
-    fn take_result(&mut self, _exit: &RecExit) -> Option<RealmResult> {
-        None
+    fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult> {
+        program::result(exit)
     }
 
     fn audit(&mut self) -> Result<(), String> {
@@ -130,4 +214,14 @@ impl RmiPort for TargetPort<'_> {
     fn fingerprint(&mut self) -> Option<u64> {
         None
     }
+}
+
+/// Returns a reply as scenarios see it: what a call has preserved is shown as zero.
+fn shown(mut reply: [u64; 8], call: [u64; 8]) -> [u64; 8] {
+    for (register, before) in reply.iter_mut().zip(call).skip(FIRST_PRESERVED) {
+        if *register == before {
+            *register = 0;
+        }
+    }
+    reply
 }
