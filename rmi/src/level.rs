@@ -5,10 +5,7 @@
 
 use core::fmt;
 
-use crate::addr::{GRANULE_SIZE, Ipa};
-
-/// Address bits resolved by one table of 512 entries.
-const BITS_PER_LEVEL: i8 = 9;
+use crate::addr::Ipa;
 
 /// The level of a table or of an entry in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,13 +78,31 @@ impl RttLevel {
     /// Returns the bytes that one entry at this level covers.
     #[must_use]
     pub const fn block_size(self) -> u64 {
-        GRANULE_SIZE << (BITS_PER_LEVEL * (Self::LEVEL_3.0 - self.0))
+        1 << self.block_bits()
+    }
+
+    /// Returns the address bits that one entry at this level leaves: its size as a power of two.
+    #[must_use]
+    pub const fn block_bits(self) -> u32 {
+        match self {
+            Self::LEVEL_3 => 12,
+            Self::LEVEL_2 => 21,
+            Self::LEVEL_1 => 30,
+            Self::LEVEL_0 => 39,
+            _ => 48,
+        }
     }
 
     /// Returns the bytes that one whole table at this level covers.
     #[must_use]
     pub const fn table_size(self) -> u64 {
-        self.block_size() << self.index_bits()
+        1 << self.table_bits()
+    }
+
+    /// Returns the address bits that one whole table at this level leaves.
+    #[must_use]
+    pub const fn table_bits(self) -> u32 {
+        self.block_bits() + self.index_bits()
     }
 
     /// Returns the level of the entries that point to tables of this level.

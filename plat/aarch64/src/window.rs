@@ -88,7 +88,7 @@ impl WindowTable {
     }
 
     fn slot_at(&self, view: NonNull<u8>) -> usize {
-        (view.addr().get() - self.base) / GRANULE_BYTES
+        view.addr().get().wrapping_sub(self.base) / GRANULE_BYTES
     }
 }
 
@@ -97,8 +97,8 @@ impl WindowTable {
 pub struct Windows {
     table: WindowTable,
     means: Means,
-    /// Bit n: slot n of the pool is taken.
-    taken: Cell<u32>,
+    /// Bit n: window n, one of the pool, is free.
+    free: Cell<u32>,
 }
 
 impl Windows {
@@ -106,7 +106,7 @@ impl Windows {
         Self {
             table,
             means,
-            taken: Cell::new(0),
+            free: Cell::new(((1 << POOL_SLOTS) - 1) << POOL),
         }
     }
 }
@@ -116,17 +116,19 @@ impl Windows {
 // does. Panics when the pool is empty.
 unsafe impl GranuleWindow for Windows {
     fn map(&self, granule: GranuleAddr) -> NonNull<u8> {
-        let taken = self.taken.get();
-        let slot = taken.trailing_ones() as usize;
-        assert!(slot < POOL_SLOTS, "every window of this PE is taken");
-        self.taken.set(taken | 1 << slot);
-        self.table.show(POOL + slot, granule, REALM_WINDOW)
+        let free = self.free.get();
+        assert!(free != 0, "every window of this PE is taken");
+        // The lowest bit that is set, and the others.
+        self.free.set(free & (free - 1));
+        self.table
+            .show(free.trailing_zeros() as usize, granule, REALM_WINDOW)
     }
 
     unsafe fn unmap(&self, view: NonNull<u8>) {
         let slot = self.table.slot_at(view);
         self.table.hide(slot);
-        self.taken.set(self.taken.get() & !(1 << (slot - POOL)));
+        self.free
+            .set(self.free.get() | 1_u32.wrapping_shl(slot as u32));
     }
 
     unsafe fn zero(&self, granule: GranuleAddr) -> Result<(), AccessFault> {

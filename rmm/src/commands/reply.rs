@@ -8,9 +8,6 @@ use core::fmt;
 use rmi::table::REGISTERS;
 use rmi::{RMI_SUCCESS, RmiError, RmiReturn, SMCCC_NOT_SUPPORTED};
 
-/// The first register that a call preserves unless it is an output (SMCCC 1.2).
-const FIRST_PRESERVED: usize = 4;
-
 /// x0 to x7 of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reply([u64; REGISTERS]);
@@ -43,12 +40,19 @@ impl Reply {
         call: &[u64; REGISTERS],
         outputs: usize,
     ) -> [u64; REGISTERS] {
-        let mut registers = self.0;
-        let first_kept = FIRST_PRESERVED.max(outputs + 1);
-        for (register, word) in registers.iter_mut().zip(call).skip(first_kept) {
-            *register = *word;
-        }
-        registers
+        let [r0, r1, r2, r3, r4, r5, r6, r7] = self.0;
+        let [_, _, _, _, c4, c5, c6, c7] = *call;
+        let choose = |n, output, kept| if n <= outputs { output } else { kept };
+        [
+            r0,
+            r1,
+            r2,
+            r3,
+            choose(4, r4, c4),
+            choose(5, r5, c5),
+            choose(6, r6, c6),
+            choose(7, r7, c7),
+        ]
     }
 
     /// Says whether the command took effect.

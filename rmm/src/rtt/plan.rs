@@ -108,8 +108,9 @@ mod tests {
     }
 
     fn unfolded(parent: Rtte, level: RttLevel, format: AddressFormat) -> TableEntries {
-        let table = [const { AtomicU64::new(0) }; RTT_ENTRIES];
-        unfold(parent, level, format).unwrap().pattern.fill(&table);
+        let mut table = [const { AtomicU64::new(0) }; RTT_ENTRIES];
+        let unfolded = unfold(parent, level, format).unwrap();
+        unfolded.pattern.fill(&mut table);
         table
     }
 

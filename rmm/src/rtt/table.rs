@@ -36,13 +36,19 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Writes all entries of a table that no hardware reads yet.
-    pub fn fill(self, table: &TableEntries) {
+    /// Writes entries of a table that no hardware reads yet, from the first on.
+    pub fn fill(self, entries: &mut [AtomicU64]) {
         let mut word = self.first;
-        for entry in table {
-            entry.store(word, Ordering::Relaxed);
+        let mut write = |entry: &mut AtomicU64| {
+            *entry.get_mut() = word;
             word = word.wrapping_add(self.step);
+        };
+        // Several words are written at a time.
+        let (chunks, rest) = entries.as_chunks_mut::<8>();
+        for chunk in chunks {
+            chunk.iter_mut().for_each(&mut write);
         }
+        rest.iter_mut().for_each(write);
     }
 
     /// Says whether all entries of a table are as the pattern has them.
@@ -74,13 +80,13 @@ mod tests {
 
     #[test]
     fn pattern_fills_what_it_matches() {
-        let table: TableEntries = [const { AtomicU64::new(0) }; RTT_ENTRIES];
+        let mut table: TableEntries = [const { AtomicU64::new(0) }; RTT_ENTRIES];
         let pattern = Pattern {
             first: 0x8020_07DB,
             step: 0x1000,
         };
         assert!(!pattern.matches(&table));
-        pattern.fill(&table);
+        pattern.fill(&mut table);
         assert!(pattern.matches(&table));
         assert_eq!(table[511].load(Ordering::Relaxed), 0x803F_F7DB);
         table[511].store(0, Ordering::Relaxed);

@@ -167,7 +167,7 @@ impl Tree {
     pub fn root(&self, ipa: Ipa) -> GranuleAddr {
         debug_assert!(self.contains(ipa));
         self.base
-            .checked_next(ipa.raw() >> shift_of(self.start.table_size()))
+            .checked_next(ipa.raw() >> self.start.table_bits())
             .expect("checked when the Realm was created")
     }
 }
@@ -177,13 +177,8 @@ impl Tree {
 /// Level -1 has fewer entries than others, but then no address is wider than 52 bits.
 #[must_use]
 pub fn index_at(level: RttLevel, ipa: Ipa) -> usize {
-    let entry = ipa.raw() >> shift_of(level.block_size());
+    let entry = ipa.raw() >> level.block_bits();
     usize::try_from(entry & INDEX_MASK).expect("at most 511")
-}
-
-/// Returns the number of address bits below a power of two: a division by it, as a shift.
-fn shift_of(size: u64) -> u32 {
-    size.trailing_zeros()
 }
 
 /// Returns how many starting tables an address space of `ipa_bits` needs at level `start`, if it can
@@ -197,7 +192,7 @@ fn starting_tables(start: RttLevel, ipa_bits: u8, format: AddressFormat) -> Opti
         return None;
     }
     let space = 1_u64 << ipa_bits;
-    let entries = space / start.block_size();
+    let entries = space >> start.block_bits();
     let tables = space.div_ceil(start.table_size());
     let most = if concatenates {
         u64::try_from(MAX_STARTING_TABLES).expect("16")

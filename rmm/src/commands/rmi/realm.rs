@@ -15,7 +15,7 @@ use crate::boot::Monitor;
 use crate::commands::rmi::tables_of;
 use crate::limits::MAX_STARTING_TABLES;
 use crate::realm::{Rd, RdState, RealmState, params};
-use crate::rtt::table::Pattern;
+use crate::rtt::table::{Pattern, RTT_ENTRIES};
 use crate::rtt::{RttState, Rtte, Tree};
 
 /// The starting tables of a Realm, not in use yet.
@@ -42,8 +42,8 @@ pub(crate) fn create<H: Hal>(
         .map_err(|_| RmiError::Input)?;
 
     for (table, (_, base)) in tables.into_iter().zip(tree.roots()) {
-        let table = table.into_state::<RttState>();
-        fill_root(&table, base, &tree, hal.window());
+        let mut table = table.into_state::<RttState>();
+        fill_root(&mut table, base, &tree, hal.window());
     }
     hal.stage2().publish_table();
     let mut rd = rd.into_state::<RdState>();
@@ -130,7 +130,12 @@ fn lock_tables<'m>(monitor: &Monitor<'m>, tree: &Tree) -> Result<StartingTables<
 
 /// Writes the entries of a starting table whose first address is `base`: the protected half is EMPTY,
 /// the other half unassigned.
-fn fill_root<W: GranuleWindow>(table: &Locked<'_, RttState>, base: Ipa, tree: &Tree, window: &W) {
+fn fill_root<W: GranuleWindow>(
+    table: &mut Locked<'_, RttState>,
+    base: Ipa,
+    tree: &Tree,
+    window: &W,
+) {
     let empty = Rtte::Unassigned {
         ripas: Ripas::Empty,
     };
@@ -139,14 +144,13 @@ fn fill_root<W: GranuleWindow>(table: &Locked<'_, RttState>, base: Ipa, tree: &T
     let protected_bytes = tree.protected_end().raw().saturating_sub(base.raw());
     let split = protected_bytes / tree.start().block_size();
     let split = usize::try_from(split).unwrap_or(usize::MAX);
-    let entries = table.map(window);
-    let (lower, upper) = entries.split_at(split.min(entries.len()));
+    let mut entries = table.map_mut(window);
+    let (lower, upper) = entries.split_at_mut(split.min(RTT_ENTRIES));
     for (part, first) in [(lower, protected), (upper, unprotected)] {
+        let pattern = Pattern { first, step: 0 };
         // What an unused granule holds already needs no writing.
-        if !(Pattern { first, step: 0 }).is_zero() {
-            part.iter().for_each(|entry| {
-                entry.store(first, core::sync::atomic::Ordering::Relaxed);
-            });
+        if !pattern.is_zero() {
+            pattern.fill(part);
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn create<H: Hal>(
 
     let mut rtt = rtt.into_state::<RttState>();
     if !unfolded.pattern.is_zero() {
-        unfolded.pattern.fill(&rtt.map(hal.window()));
+        unfolded.pattern.fill(&mut *rtt.map_mut(hal.window()));
     }
     rtt.raise(unfolded.references);
     hal.stage2().publish_table();
