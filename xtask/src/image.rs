@@ -158,7 +158,7 @@ fn build(project: &Project, board: Board, name: &str, features: &[&str]) -> Resu
     println!("build: {name} for {}", board.name());
     let mut command = project.cargo();
     command
-        .args(["build", "--release", "--quiet", "--package", name])
+        .args(["build", "--release", "--package", name])
         .args(["--target", &project.versions.rust.target])
         .args(features);
     core.apply(&mut command);

@@ -8,10 +8,16 @@ use crate::project::Project;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Number of log lines shown when a quiet program fails.
 const TAIL_LINES: usize = 25;
+/// How often a quiet program is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// The longest silence.
+const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// A quiet program that failed.
 #[derive(Debug)]
@@ -46,12 +52,13 @@ pub(crate) fn run_logged(project: &Project, name: &str, command: &mut Command) -
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let log = folder.join(format!("{name}.log"));
     let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let status = command
+    let child = command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
-        .status()
+        .spawn()
         .with_context(|| format!("cannot start {}", program(command)))?;
+    let status = wait(child, name)?;
     interrupt::check()?;
     if status.success() {
         return Ok(());
@@ -63,6 +70,22 @@ pub(crate) fn run_logged(project: &Project, name: &str, command: &mut Command) -
         log,
     }
     .into())
+}
+
+/// Waits for a quiet program, and says now and then that it is still at work.
+fn wait(mut child: Child, name: &str) -> Result<ExitStatus> {
+    let began = Instant::now();
+    let mut said = began;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if said.elapsed() > HEARTBEAT {
+            said = Instant::now();
+            println!("    still at work: {name}, {} s", began.elapsed().as_secs());
+        }
+        thread::sleep(TICK);
+    }
 }
 
 /// Runs a program whose output the user should see.

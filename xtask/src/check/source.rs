@@ -135,7 +135,7 @@ fn may_be_address_free(name: &str) -> bool {
     let is_code = [".rs", ".S", ".ld", ".toml"]
         .iter()
         .any(|extension| name.ends_with(extension));
-    let is_test = name.ends_with("tests.rs") || name.contains("/tests/");
+    let is_test = name.ends_with("tests.rs") || format!("/{name}").contains("/tests/");
     let is_boards = ADDRESS_FOLDERS
         .iter()
         .any(|folder| name.starts_with(folder));
@@ -226,5 +226,6 @@ mod tests {
         assert!(!may_be_address_free("plat/fvp/rmm.ld"));
         assert!(!may_be_address_free("host/nshost/src/board/fvp.rs"));
         assert!(!may_be_address_free("host/mm/tests/a.rs"));
+        assert!(!may_be_address_free("tests/scenarios/src/a.rs"));
     }
 }
