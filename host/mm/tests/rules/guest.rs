@@ -5,6 +5,7 @@
 //! never forgets by itself, and asks the host when it cannot.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use host_mm::addr::{PAGE_SIZE, Pfn};
 use host_mm::fault::{Fault, FaultClass, FaultError};
@@ -17,6 +18,9 @@ use rmi::Ipa;
 use crate::machine::FakeMachine;
 
 pub(crate) const VMID: u16 = 7;
+
+/// How long an access may take before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -136,7 +140,9 @@ pub(crate) fn access(
     ipa: u64,
     access: Access,
 ) -> Result<u64, FaultError> {
-    for _ in 0..10_000 {
+    // A limit of time: on a busy machine the thread that invalidates may not run for long.
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
         match try_access(vm, ipa, access) {
             Ok(value) => return Ok(value),
             Err(fault) => vm.handle_fault(vcpu, &fault)?,

@@ -181,7 +181,10 @@ fn i3_no_entry_points_to_a_freed_page_after_racing_invalidations() {
             });
         }
         let mut dice = Dice(99);
-        for round in 0..400 {
+        // Until pages have been taken from guests that were really running.
+        let mut round = 0;
+        while round < 400 || taken.load(Ordering::Relaxed) < 50 {
+            round += 1;
             let first = dice.roll(PAGES);
             let count = 1 + dice.roll(40).min(PAGES - first - 1);
             let gfn = Gfn::new(BASE / PAGE_SIZE + first);
