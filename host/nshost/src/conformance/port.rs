@@ -26,9 +26,6 @@ use crate::{guarded, pe, timer};
 
 /// Registers of a reply that EL3 passes on: x0 to x4. It restores the others.
 const REPLY_REGISTERS: usize = 5;
-/// From here on a register that is no output keeps the caller's value (SMCCC 1.2), or is zero (RMM
-/// specification): both are right.
-const FIRST_PRESERVED: usize = 4;
 /// `ID_AA64DFR0_EL1.HPMN0` is the topmost field.
 const HPMN0_SHIFT: u32 = 60;
 
@@ -67,35 +64,26 @@ impl<'a> TargetPort<'a> {
 
     /// Enters the REC on PE 1 and makes the call on this one meanwhile.
     fn call_beside(&self, enter: [u64; 8], call: [u64; 8]) -> During {
-        let (is_entering, reply) = (AtomicBool::new(false), Mutex::new(None));
+        let is_entering = AtomicBool::new(false);
+        let (entered, answered) = (Mutex::new([0; 8]), Mutex::new([0; 8]));
+        let machine = self.host.machine();
         pe::on_each(2, &|pe| {
             if pe == 1 {
                 is_entering.store(true, Ordering::Release);
-                let entered = self.host.machine().call(enter);
-                reply
-                    .lock()
-                    .get_or_insert(During {
-                        call: [0; 8],
-                        enter: [0; 8],
-                    })
-                    .enter = entered;
+                *entered.lock() = machine.call(enter);
             } else {
                 while !is_entering.load(Ordering::Acquire) {
                     core::hint::spin_loop();
                 }
                 timer::wait_milliseconds(ENTER_MILLISECONDS);
-                let answered = self.host.machine().call(call);
-                reply
-                    .lock()
-                    .get_or_insert(During {
-                        call: [0; 8],
-                        enter: [0; 8],
-                    })
-                    .call = answered;
+                *answered.lock() = machine.call(call);
                 pe::kick(1);
             }
         });
-        reply.into_inner().expect("both have answered")
+        During {
+            call: answered.into_inner(),
+            enter: entered.into_inner(),
+        }
     }
 }
 
@@ -111,7 +99,7 @@ fn read_exit(enter: [u64; 8]) -> RecExit {
 
 impl RmiPort for TargetPort<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
-        shown(self.issue(registers), registers)
+        self.issue(registers)
     }
 
     fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During> {
@@ -123,11 +111,7 @@ impl RmiPort for TargetPort<'_> {
         let mut spin = RecEnter::default();
         program::set_spin(&mut spin);
         self.write(run_ptr, spin.as_bytes()).ok()?;
-        let during = self.call_beside(enter, call);
-        Some(During {
-            call: shown(during.call, call),
-            enter: shown(during.enter, enter),
-        })
+        Some(self.call_beside(enter, call))
     }
 
     fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64> {
@@ -214,14 +198,4 @@ impl RmiPort for TargetPort<'_> {
     fn fingerprint(&mut self) -> Option<u64> {
         None
     }
-}
-
-/// Returns a reply as scenarios see it: what a call has preserved is shown as zero.
-fn shown(mut reply: [u64; 8], call: [u64; 8]) -> [u64; 8] {
-    for (register, before) in reply.iter_mut().zip(call).skip(FIRST_PRESERVED) {
-        if *register == before {
-            *register = 0;
-        }
-    }
-    reply
 }
