@@ -89,7 +89,7 @@ fn entry_refuses_pages_before_states() {
 fn entry_survives_a_page_that_goes_away() {
     world(|w| {
         let (_, vcpu) = w.running();
-        w.pe.fault_ns_after(Some(0x7F8));
+        w.pe.fault_ns_after(Some(0x380));
         assert_eq!(vcpu.try_enter(&RecEnter::default()), REFUSED);
         assert_eq!(w.runs(), 0);
         // The Realm runs, and cannot be told of.

@@ -9,6 +9,7 @@ use core::mem::{align_of, forget, size_of};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi::{GRANULE_BYTES, GranuleAddr};
+use zerocopy::FromBytes;
 
 use crate::in_use::InUse;
 use crate::mapped::{Mapped, MappedMut, View};
@@ -156,37 +157,35 @@ impl<'t, S: Pinned> Locked<'t, S> {
 impl<S: Foreign> Locked<'_, S> {
     /// Copies bytes out of the granule, from `offset` on. Panics when they do not lie inside it.
     ///
-    /// Somebody else may write meanwhile: each byte is some value that was there.
+    /// Somebody else may write meanwhile: each byte is some value that was there. Words are copied
+    /// where both sides are aligned to them.
     pub fn read_bytes<W: GranuleWindow>(&self, window: &W, offset: usize, into: &mut [u8]) {
         let view = View::new(window, self.granule);
-        let words = whole_words(offset, into.len());
-        let (head, tail) = into.split_at_mut(words * WORD_BYTES);
-        for (word, to) in foreign_words(&view, offset, words)
-            .iter()
-            .zip(head.chunks_exact_mut(WORD_BYTES))
+        if offset.is_multiple_of(WORD_BYTES)
+            && let Ok(into) = <[u64]>::mut_from_bytes(into)
         {
-            to.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            for (word, to) in foreign_words(&view, offset, into.len()).iter().zip(into) {
+                *to = word.load(Ordering::Relaxed);
+            }
+            return;
         }
-        let offset = offset + head.len();
-        for (byte, to) in foreign_bytes(&view, offset, tail.len()).iter().zip(tail) {
+        for (byte, to) in foreign_bytes(&view, offset, into.len()).iter().zip(into) {
             *to = byte.load(Ordering::Relaxed);
         }
     }
 
-    /// Copies bytes into the granule, from `offset` on. Panics when they do not lie inside it.
+    /// Copies bytes into the granule, from `offset` on, under the same rules.
     pub fn write_bytes<W: GranuleWindow>(&mut self, window: &W, offset: usize, from: &[u8]) {
         let view = View::new(window, self.granule);
-        let words = whole_words(offset, from.len());
-        let (head, tail) = from.split_at(words * WORD_BYTES);
-        for (word, from) in foreign_words(&view, offset, words)
-            .iter()
-            .zip(head.chunks_exact(WORD_BYTES))
+        if offset.is_multiple_of(WORD_BYTES)
+            && let Ok(from) = <[u64]>::ref_from_bytes(from)
         {
-            let value = from.try_into().expect("as long as a word");
-            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            for (word, value) in foreign_words(&view, offset, from.len()).iter().zip(from) {
+                word.store(*value, Ordering::Relaxed);
+            }
+            return;
         }
-        let offset = offset + head.len();
-        for (byte, value) in foreign_bytes(&view, offset, tail.len()).iter().zip(tail) {
+        for (byte, value) in foreign_bytes(&view, offset, from.len()).iter().zip(from) {
             byte.store(*value, Ordering::Relaxed);
         }
     }
@@ -255,28 +254,16 @@ impl<S: State> fmt::Debug for Locked<'_, S> {
     }
 }
 
-/// Bytes that are copied at once where a copy begins at a multiple of them.
+/// Bytes of the words in which a granule is copied.
 const WORD_BYTES: usize = size_of::<u64>();
-
-/// Returns how many whole words begin a copy of `length` bytes from `offset` on.
-fn whole_words(offset: usize, length: usize) -> usize {
-    if offset.is_multiple_of(WORD_BYTES) {
-        length / WORD_BYTES
-    } else {
-        0
-    }
-}
 
 fn foreign_words<'v, W: GranuleWindow>(
     view: &'v View<'_, W>,
     offset: usize,
     words: usize,
 ) -> &'v [AtomicU64] {
-    assert!(words == 0 || offset.is_multiple_of(WORD_BYTES));
+    assert!(offset.is_multiple_of(WORD_BYTES));
     assert!(offset <= GRANULE_BYTES && words <= (GRANULE_BYTES - offset) / WORD_BYTES);
-    if words == 0 {
-        return &[];
-    }
     // SAFETY: `offset` is at most the granule's size (checked above).
     let start = unsafe { view.base().byte_add(offset) }.cast::<AtomicU64>();
     // SAFETY: the range lies inside the mapped granule and is aligned (checked above; a view is aligned

@@ -54,7 +54,9 @@ fn cpu_on<H: Hal>(running: &Running<'_, '_, H>, arguments: [u64; 3]) -> Verdict 
     }
     match find(running, target) {
         None => Verdict::Known(PsciReturn::InvalidParameters),
-        Some(target) if target == running.identity.mpidr => Verdict::Known(PsciReturn::AlreadyOn),
+        Some(target) if target.index() == running.identity.index => {
+            Verdict::Known(PsciReturn::AlreadyOn)
+        }
         Some(_) => Verdict::AskHost,
     }
 }
@@ -67,7 +69,7 @@ fn affinity_info<H: Hal>(running: &Running<'_, '_, H>, arguments: [u64; 3]) -> V
     }
     match find(running, target) {
         None => Verdict::Known(PsciReturn::InvalidParameters),
-        Some(target) if target == running.identity.mpidr => Verdict::Known(PsciReturn::ON),
+        Some(target) if target.index() == running.identity.index => Verdict::Known(PsciReturn::ON),
         Some(_) => Verdict::AskHost,
     }
 }

@@ -46,11 +46,15 @@ pub(crate) fn return_status<const N: usize>(
     outputs: [u64; N],
 ) {
     const { assert!(N <= LAST_OUTPUT) }
-    let results = context.gprs.iter_mut().take(LAST_OUTPUT + 1);
-    let values = [status.to_register()].into_iter().chain(outputs);
-    for (register, value) in results.zip(values.chain(core::iter::repeat(0))) {
-        *register = value;
-    }
+    let (results, _) = context
+        .gprs
+        .split_first_chunk_mut::<{ LAST_OUTPUT + 1 }>()
+        .expect("there are 31 registers");
+    let [first, rest @ ..] = results;
+    *first = status.to_register();
+    let (listed, unlisted) = rest.split_at_mut(N);
+    listed.copy_from_slice(&outputs);
+    unlisted.fill(0);
     skip_instruction(context);
 }
 

@@ -60,10 +60,14 @@ impl RecHeader {
         GranuleAddr::new(self.owner.load(Ordering::Relaxed)).expect("written from an address")
     }
 
+    /// Returns the number of the REC among those created for its Realm.
+    pub(crate) fn index(&self) -> u64 {
+        self.mpidr_index.load(Ordering::Relaxed)
+    }
+
     /// Returns the identity of the REC in its Realm.
     pub(crate) fn mpidr(&self) -> RecMpidr {
-        let index = self.mpidr_index.load(Ordering::Relaxed);
-        RecMpidr::from_index(index).expect("written from an identity")
+        RecMpidr::from_index(self.index()).expect("written from an identity")
     }
 
     /// Says whether the REC may be entered.

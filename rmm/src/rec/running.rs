@@ -3,7 +3,7 @@
 
 //! A REC on a PE: from the moment its registers are loaded to the moment they are saved.
 
-use rmi::{GranuleAddr, Ipa, RecMpidr, Ripas, RttLevel};
+use rmi::{GranuleAddr, Ipa, Ripas, RttLevel};
 use rmm_hal::{Exit, Hal, RealmCpu, RunControls, Syndrome, TimerState};
 
 use crate::boot::Monitor;
@@ -23,8 +23,8 @@ use crate::rtt::{Rtte, Start};
 pub(crate) struct Identity {
     /// The Realm's descriptor.
     pub(crate) owner: GranuleAddr,
-    /// The processor of the Realm.
-    pub(crate) mpidr: RecMpidr,
+    /// Its number among the processors of the Realm.
+    pub(crate) index: u64,
 }
 
 /// What comes after an exception was dealt with.

@@ -3,6 +3,9 @@
 
 //! `RMI_REC_ENTER`.
 
+use core::mem::offset_of;
+
+use rmi::rec_run::REC_GIC_LRS;
 use rmi::rsi::Response;
 use rmi::status::{REALM_INDEX_NEW, REALM_INDEX_SYSTEM_OFF};
 use rmi::{EnterFlags, ExitReason, GranuleAddr, RecEnter, RecExit, RmiError};
@@ -17,6 +20,9 @@ use crate::rec::exit::Stop;
 use crate::rec::inject::Injected;
 use crate::rec::running::{Identity, Next, Running};
 use crate::rec::{HostAbort, Rec, RecState, Runnable, gic, mmio};
+
+/// Bytes of the run page that the Host has a say in.
+const ENTER_BYTES: usize = offset_of!(RecEnter, gicv3_lrs) + size_of::<[u64; REC_GIC_LRS]>();
 
 /// Offset in the run page of what the monitor writes.
 const EXIT_OFFSET: usize = size_of::<RecEnter>();
@@ -37,22 +43,24 @@ pub(crate) fn enter<H: Hal>(
     let run_page = monitor.host_granule(run_ptr)?;
     let rec = monitor.lock::<RecState>(rec)?;
     let rec = rec.pin().map_err(drop);
-    let enter = read_enter(hal, run_page)?;
+    let mut enter = RecEnter::new_zeroed();
+    read_enter(hal, run_page, &mut enter)?;
     let mut rec = rec.map_err(|()| RmiError::Rec)?;
     let identity = admit_realm(monitor, hal, &rec)?;
-    let exit = run_rec(monitor, hal, &mut rec, identity, &enter)?;
+    let mut exit = RecExit::new_zeroed();
+    run_rec(monitor, hal, &mut rec, identity, &enter, &mut exit)?;
     hal.ns()
         .write(run_page, EXIT_OFFSET, exit.as_bytes())
         .map_err(|_| RmiError::Input)
 }
 
-/// Copies what the Host says, once.
-fn read_enter<H: Hal>(hal: &H, from: GranuleAddr) -> Result<RecEnter, RmiError> {
-    let mut enter = RecEnter::new_zeroed();
-    hal.ns()
-        .read(from, 0, enter.as_mut_bytes())
-        .map_err(|_| RmiError::Input)?;
-    Ok(enter)
+/// Copies what the Host says, once; no copy is made of the reserved bytes at the end.
+fn read_enter<H: Hal>(hal: &H, from: GranuleAddr, enter: &mut RecEnter) -> Result<(), RmiError> {
+    let (used, _) = enter
+        .as_mut_bytes()
+        .split_at_mut_checked(ENTER_BYTES)
+        .expect("the fields are a part of the page");
+    hal.ns().read(from, 0, used).map_err(|_| RmiError::Input)
 }
 
 /// Checks that the Realm runs and that the REC is one of its processors that is on.
@@ -63,8 +71,8 @@ fn admit_realm<H: Hal>(
 ) -> Result<Identity, RmiError> {
     let (identity, is_runnable) = {
         let header = rec.map_header(hal.window());
-        let (owner, mpidr) = (header.owner(), header.mpidr());
-        (Identity { owner, mpidr }, header.is_runnable())
+        let (owner, index) = (header.owner(), header.index());
+        (Identity { owner, index }, header.is_runnable())
     };
     let rd = monitor
         .granules()
@@ -79,15 +87,15 @@ fn admit_realm<H: Hal>(
     }
 }
 
-/// Runs the REC and returns what the Host learns.
+/// Runs the REC and writes what the Host learns into `exit`, all zeroes so far.
 fn run_rec<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
     in_use: &mut InUse<'_, RecState>,
     identity: Identity,
     enter: &RecEnter,
-) -> Result<RecExit, RmiError> {
-    let mut exit = RecExit::new_zeroed();
+    exit: &mut RecExit,
+) -> Result<(), RmiError> {
     let is_turned_off = {
         let mut rec = in_use.map_mut(hal.window());
         let rec = &mut *rec;
@@ -115,14 +123,14 @@ fn run_rec<H: Hal>(
         };
         let is_turned_off = running.is_turned_off;
         let is_overflow = running.save(&stop);
-        report(&mut exit, &stop);
-        report_state(&mut exit, rec, is_overflow);
+        report(exit, &stop);
+        report_state(exit, rec, is_overflow);
         is_turned_off
     };
     if is_turned_off {
         in_use.map_header(hal.window()).set_runnable(Runnable::No);
     }
-    Ok(exit)
+    Ok(())
 }
 
 /// What the Host decided about the data abort that ended the last run.
