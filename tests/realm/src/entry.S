@@ -3,8 +3,9 @@
 
 // The first instructions of every vCPU, at EL1 with the MMU off and no stack.
 //
-// entry_primary: from the header (program.S). In: x0 = address of a device tree, or zero. Calls
-// primary_main(x0) on the stack of vCPU 0, with zeroed data zero and the MMU off.
+// entry_header: the arm64 `Image` header, whose first word is the way in for vCPU 0. In: x0 = address
+// of a device tree, or zero. Calls primary_main(x0) on the stack of vCPU 0, with zeroed data zero and
+// the MMU off.
 //
 // entry_secondary: from PSCI CPU_ON. In: x0 = number of the vCPU. Calls secondary_main(x0) on its
 // stack with the MMU off.
@@ -12,8 +13,19 @@
 // mmu_on(x0 = TTBR0, x1 = TTBR1, x2 = MAIR, x3 = TCR, x4 = SCTLR): installs a translation. The code
 // has the same address before and after. Clobbers nothing.
 
+.section .text.header, "ax"
+.global entry_header
+entry_header:
+    b       entry_primary
+    .long   0
+    .quad   0                           // distance from a 2 MiB boundary
+    .quad   image_bytes                 // bytes of memory
+    .quad   0xa                         // 4 KiB pages, anywhere in memory
+    .quad   0, 0, 0
+    .ascii  "ARM\x64"
+    .long   0
+
 .section .text.entry, "ax"
-.global entry_primary
 entry_primary:
     mov     x19, x0
     mov     x20, #0

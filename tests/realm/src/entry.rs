@@ -1,12 +1,9 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The way in: see `program.S`, `entry.S` and `image.ld`.
+//! The way in: see `entry.S` and `image.ld`.
 
 use core::arch::global_asm;
-
-use rmi::RsiCommand;
-use test_realm::protocol::{BASE, PROGRAM_IMM};
 
 /// Number of vCPUs there are stacks for; `MAX_VCPUS` of `image.ld`.
 pub(crate) const MAX_VCPUS: usize = 8;
@@ -15,12 +12,6 @@ const STACK_BYTES: usize = 0x8000;
 /// `CPACR_EL1` with FPEN, ZEN and SMEN set.
 const CPACR: u64 = 0b11 << 24 | 0b11 << 20 | 0b11 << 16;
 
-global_asm!(
-    include_str!("program.S"),
-    base = const BASE,
-    imm = const PROGRAM_IMM,
-    host_call = const RsiCommand::HostCall.fid(),
-);
 global_asm!(
     include_str!("entry.S"),
     stack_bytes = const STACK_BYTES,

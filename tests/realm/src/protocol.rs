@@ -14,12 +14,6 @@ pub const COMMAND_IMM: u16 = 0xB411;
 /// Immediate of the host call that a vCPU makes when it cannot go on; there is no answer.
 pub const DIED_IMM: u16 = 0xB4DD;
 
-/// Bytes at the start of the image that are a program of their own (`program.S`): at any address but
-/// [`BASE`], they do the actions of `tests/scenarios` with [`PROGRAM_IMM`] as the immediate.
-pub const PROGRAM_BYTES: usize = 0x1000;
-/// Immediate of that program's host calls.
-pub const PROGRAM_IMM: u16 = 0xBA11;
-
 /// Values of a host call.
 pub const VALUES: usize = 31;
 /// Registers a command sets and a report shows: x0 to x17.
@@ -27,6 +21,14 @@ pub const REGISTERS: usize = 18;
 
 /// Where the payload runs: IPA of its first byte.
 pub const BASE: u64 = 0x8000_0000;
+
+/// Returns how many bytes of memory from [`BASE`] on the payload needs, of which the image fills the
+/// first; nothing if this is not its image (the arm64 `Image` header says so at offset 16).
+#[must_use]
+pub fn memory_bytes(image: &[u8]) -> Option<u64> {
+    let size = u64::from_le_bytes(image.get(16..24)?.try_into().ok()?);
+    (image.get(56..60)? == b"ARM\x64" && size >= image.len() as u64).then_some(size)
+}
 
 /// First virtual address of the shared half in the payload's translation.
 pub const SHARED_VIEW: u64 = 0xFFFF_0000_0000_0000;

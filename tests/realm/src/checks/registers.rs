@@ -143,6 +143,9 @@ fn make_exits() -> Result<(), Detail> {
     require!(page.is_ok(), "page fault: {page:x?}");
     let [status, ..] = smc::rsi(RsiCommand::MeasurementRead, &[0]);
     require!(status == 0, "measurement: status {status:#x}");
+    // The monitor may hash with vector registers.
+    let [status, ..] = smc::rsi(RsiCommand::MeasurementExtend, &[2, 64]);
+    require!(status == 0, "measurement: status {status:#x}");
     // Long enough for other PEs to use this one's registers, if they can.
     crate::smp::wait_until(timer::frequency() / 50, || false);
     Ok(())
