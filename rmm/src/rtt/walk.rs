@@ -65,6 +65,7 @@ impl<'m, 't> Start<'m, 't> {
                     level,
                     index,
                     is_protected: tree.is_protected(ipa),
+                    is_start: level == tree.start(),
                     base: ipa.align_down(level.block_size()),
                     entry: decode(word, level, format),
                 };
@@ -81,6 +82,7 @@ pub struct Walk<'m> {
     level: RttLevel,
     index: usize,
     is_protected: bool,
+    is_start: bool,
     base: Ipa,
     entry: Rtte,
 }
@@ -130,8 +132,10 @@ impl<'m> Walk<'m> {
     pub fn skip_non_live<W: GranuleWindow>(&self, window: &W) -> Ipa {
         let table = self.table.map(window);
         let words = self.rest(&table);
-        // In the protected half every live entry is counted.
-        let dead = if self.is_protected && self.table.count() == 0 {
+        // In the protected half every live entry is counted. A starting table can hold both halves, all
+        // others hold one.
+        let is_counted = self.is_protected && !self.is_start;
+        let dead = if is_counted && self.table.count() == 0 {
             words.len()
         } else {
             count_dead(words)

@@ -34,7 +34,7 @@ pub use contract::Call;
 pub use outcome::{Outcome, Reply, Stop};
 pub use port::{Capabilities, Facts, Fault, Place, RmiPort};
 pub use run::{Filter, Report, Summary, Verdict, run_all, run_one};
-pub use scenario::{Kind, Scenario, all};
+pub use scenario::{Kind, Scenario, all, on_machine};
 pub use snapshot::Snapshot;
 pub use world::{
     Realm, RealmPlan, Rec, Runnable, Step, World, entry_bytes, level_argument, rec_mpidr,

@@ -98,9 +98,9 @@ impl Reply {
     pub fn without_kept(mut self, call: &[u64; 8]) -> Self {
         let outputs = CommandId::from_fid(call[0]).map_or(0, |id| id.outputs().len());
         let first_kept = FIRST_PRESERVED.max(outputs + 1);
-        for n in first_kept..self.0.len() {
-            if self.0[n] == call[n] {
-                self.0[n] = 0;
+        for (register, kept) in self.0.iter_mut().zip(call).skip(first_kept) {
+            if *register == *kept {
+                *register = 0;
             }
         }
         self

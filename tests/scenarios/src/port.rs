@@ -143,6 +143,11 @@ pub trait RmiPort {
     /// to be placed at [`PROGRAM_BASE`](crate::realm::PROGRAM_BASE), which is its entry point.
     fn program(&self) -> &[u8];
 
+    /// Returns the image of the payload of `tests/realm`, where Realms execute code; else nothing.
+    fn payload(&self) -> &[u8] {
+        &[]
+    }
+
     /// Says what the REC does after this entry; `enter` is what the entry will be made with.
     fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction);
 

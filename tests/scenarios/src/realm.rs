@@ -8,6 +8,34 @@
 //! `RSI_HOST_CALL` whose immediate is [`IDLE_IMM`], the action in the registers that the Host gives and
 //! the result in those that it shows. In-process the port plays the program.
 
+mod exits;
+mod interrupts;
+mod payload;
+mod registers;
+
+use rmi::CommandId;
+
+use crate::outcome::Outcome;
+use crate::scenario::{Kind, Scenario};
+use crate::world::World;
+
+/// The scenarios of Realms that run the payload of `tests/realm`, which only a machine can.
+pub(crate) const GROUPS: &[&[Scenario]] = &[
+    exits::SCENARIOS,
+    interrupts::SCENARIOS,
+    registers::SCENARIOS,
+];
+
+/// A scenario about what a Realm and its Host see of one another.
+const fn row(name: &'static str, run: fn(&mut World<'_>) -> Outcome) -> Scenario {
+    Scenario {
+        name,
+        command: CommandId::RecEnter,
+        kind: Kind::Behaviour,
+        run,
+    }
+}
+
 /// IPA of the program's first instruction.
 pub const PROGRAM_BASE: u64 = 0x10_0000;
 

@@ -7,7 +7,7 @@ use alloc::string::String;
 
 use crate::outcome::{Outcome, Stop};
 use crate::port::RmiPort;
-use crate::scenario::{Scenario, all};
+use crate::scenario::{Scenario, all, on_machine};
 use crate::world::World;
 
 /// What came of one scenario.
@@ -68,16 +68,19 @@ impl Filter<'_> {
     }
 }
 
-/// Runs the scenarios that the filter admits, one after another on the same machine.
+/// Runs the scenarios that the filter admits, one after another on the same machine. Those that need
+/// the payload are among them if the port has it.
 pub fn run_all(port: &mut dyn RmiPort, filter: Filter<'_>, report: &mut dyn Report) -> Summary {
-    report.plan(
+    let has_payload = !port.payload().is_empty();
+    let admitted = || {
+        let more = on_machine().filter(move |_| has_payload);
         all()
-            .filter(|scenario| filter.admits(scenario.name))
-            .count(),
-    );
+            .chain(more)
+            .filter(move |scenario| filter.admits(scenario.name))
+    };
+    report.plan(admitted().count());
     let mut summary = Summary::default();
-    let admitted = all().filter(|scenario| filter.admits(scenario.name));
-    for (number, scenario) in admitted.enumerate() {
+    for (number, scenario) in admitted().enumerate() {
         let verdict = run_one(port, scenario);
         match verdict {
             Verdict::Passed => summary.passed += 1,

@@ -42,7 +42,12 @@ pub struct Scenario {
     pub run: fn(&mut World<'_>) -> Outcome,
 }
 
-/// Returns every scenario, command by command.
+/// Returns every scenario that any port can try, command by command.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     crate::rmi::GROUPS.iter().copied().flatten()
+}
+
+/// Returns the scenarios that need a machine: a Realm that executes the payload of `tests/realm`.
+pub fn on_machine() -> impl Iterator<Item = &'static Scenario> {
+    crate::realm::GROUPS.iter().copied().flatten()
 }

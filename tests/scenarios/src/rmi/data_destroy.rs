@@ -116,6 +116,18 @@ fn top_is_table(w: &mut World<'_>) -> Outcome {
     refuse(w, &call, Reply::rtt(2).with(2, 7 * BLOCK_2M))
 }
 
+/// So is memory of the Host in a starting table that holds both halves.
+fn top_is_unprotected(w: &mut World<'_>) -> Outcome {
+    let realm = w.realm()?;
+    let ipa = realm.unprotected() + 3 * BLOCK_1G;
+    w.map(&realm, ipa, 1, 0)?;
+    let call = Call::from(Command::DataDestroy {
+        rd: realm.rd,
+        ipa: BLOCK_1G,
+    });
+    refuse(w, &call, Reply::rtt(1).with(2, ipa))
+}
+
 /// An active Realm loses pages too.
 fn in_active_realm(w: &mut World<'_>) -> Outcome {
     let call = base(w)?;
@@ -157,6 +169,6 @@ contract! {
         ipa_bound < rtt_walk ipa_bound < rtte_state
     }
     others {
-        success top_at_end ripas inside_block top_is_table in_active_realm unreachable_for_realm wrong_rd
+        success top_at_end ripas inside_block top_is_table top_is_unprotected in_active_realm unreachable_for_realm wrong_rd
     }
 }

@@ -1,0 +1,297 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Virtual interrupts and timers.
+
+use rmi::{ExitReason, RecEnter, RecExit};
+use test_realm::protocol::{Command, Outcome as Ended, Report, Timer, sequence};
+
+use super::payload::{Payload, Turn, giving, unexpected};
+use super::row;
+use crate::check;
+use crate::outcome::{Outcome, Stop};
+use crate::scenario::Scenario;
+use crate::world::World;
+
+/// What these scenarios prove.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    row("realm_interrupt_taken", taken),
+    row("realm_interrupt_masked", masked),
+    row("realm_interrupt_active_kept", active_kept),
+    row(
+        "realm_interrupt_no_pending_maintenance",
+        no_pending_maintenance,
+    ),
+    row("realm_timer_virtual", virtual_timer),
+    row("realm_timer_physical", physical_timer),
+    row("realm_timer_pending_without_storm", pending_without_storm),
+    row("realm_timer_disturbs_nothing", disturbs_nothing),
+];
+
+/// A list register: pending, group 1, the highest priority but one.
+const PENDING: u64 = 1 << 62 | 1 << 60 | 0x80 << 48;
+/// A list register's state.
+const STATE: u64 = 0b11 << 62;
+/// The end of the interrupt makes a maintenance interrupt.
+const EOI: u64 = 1 << 41;
+/// An interrupt of no device.
+const INTID: u64 = 40;
+/// `ICH_HCR_EL2.NPIE` and `ICH_MISR_EL2.NP`: no pending interrupt.
+const NO_PENDING: u64 = 1 << 3;
+/// `CNTx_CTL_EL0`: on, not masked, condition met.
+const FIRED: u64 = 0b101;
+/// Ticks that are long for a Realm and short for people.
+const A_WHILE: u64 = 20_000_000;
+/// Exits that a Realm with one pending timer may make in that time.
+const FEW_EXITS: usize = 40;
+
+fn intid(timer: Timer) -> u64 {
+    match timer {
+        Timer::Virtual => 27,
+        Timer::Physical => 30,
+    }
+}
+
+/// A pending interrupt is taken, and its list register is free again.
+fn taken(w: &mut World<'_>) -> Outcome {
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    let mut enter = giving(Command::WaitInterrupts {
+        count: 1,
+        ticks: A_WHILE,
+    });
+    enter.gicv3_lrs[0] = PENDING | INTID;
+    let (report, exit) = report_with_exit(w, &payload, &enter)?;
+    check!(report.interrupts == 1, "{report:x?}");
+    check!(
+        exit.gicv3_lrs[0] & STATE == 0,
+        "LR {:#x}",
+        exit.gicv3_lrs[0]
+    );
+    check!(exit.gicv3_hcr & 1 == 0, "ICH_HCR_EL2 {:#x}", exit.gicv3_hcr);
+    Ok(())
+}
+
+/// A Realm that masks interrupts leaves it pending.
+fn masked(w: &mut World<'_>) -> Outcome {
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    payload.done(w, Command::Interrupts(false))?;
+    let mut enter = giving(Command::Nothing);
+    enter.gicv3_lrs[0] = PENDING | INTID;
+    let (report, exit) = report_with_exit(w, &payload, &enter)?;
+    check!(report.interrupts == 0, "{report:x?}");
+    check!(
+        exit.gicv3_lrs[0] == PENDING | INTID,
+        "LR {:#x}",
+        exit.gicv3_lrs[0]
+    );
+    Ok(())
+}
+
+/// An interrupt that is active stays so.
+fn active_kept(w: &mut World<'_>) -> Outcome {
+    const ACTIVE: u64 = 1 << 63 | 1 << 60 | 0x80 << 48;
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    let mut enter = giving(Command::Nothing);
+    enter.gicv3_lrs[0] = ACTIVE | INTID;
+    let (report, exit) = report_with_exit(w, &payload, &enter)?;
+    check!(report.interrupts == 0, "{report:x?}");
+    check!(
+        exit.gicv3_lrs[0] == ACTIVE | INTID,
+        "LR {:#x}",
+        exit.gicv3_lrs[0]
+    );
+    Ok(())
+}
+
+/// The Host can ask to hear when nothing is pending.
+fn no_pending_maintenance(w: &mut World<'_>) -> Outcome {
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    let mut enter = giving(Command::WaitInterrupts {
+        count: 1,
+        ticks: A_WHILE,
+    });
+    enter.gicv3_hcr = NO_PENDING;
+    match payload.enter(w, 0, &enter)? {
+        Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
+            check!(exit.gicv3_misr == NO_PENDING, "MISR {:#x}", exit.gicv3_misr);
+            check!(exit.gicv3_hcr == NO_PENDING, "HCR {:#x}", exit.gicv3_hcr);
+            check!(exit.esr == 0, "esr {:#x}", exit.esr);
+            Ok(())
+        }
+        Turn::Exit(exit) => Err(unexpected("a wait", &exit)),
+        Turn::Report(report) => Err(Stop::Failed(alloc::format!("no exit: {report:x?}"))),
+    }
+}
+
+/// The virtual timer's interrupt.
+fn virtual_timer(w: &mut World<'_>) -> Outcome {
+    one_timer(w, Timer::Virtual)
+}
+
+/// The physical timer's interrupt.
+fn physical_timer(w: &mut World<'_>) -> Outcome {
+    one_timer(w, Timer::Physical)
+}
+
+fn one_timer(w: &mut World<'_>, timer: Timer) -> Outcome {
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    start_timer(w, &payload, timer, 100_000, 0)?;
+    let wait = Command::WaitInterrupts {
+        count: 1,
+        ticks: 50 * A_WHILE,
+    };
+    let (report, exits) = serve_timer(w, &payload, timer, wait)?;
+    let [_, virtual_count, physical_count, ..] = report.registers;
+    let expected = match timer {
+        Timer::Virtual => (1, 0),
+        Timer::Physical => (0, 1),
+    };
+    check!((virtual_count, physical_count) == expected, "{report:x?}");
+    check!(exits <= FEW_EXITS, "{exits} exits for one interrupt");
+    Ok(())
+}
+
+/// A Realm that does not take its timer's interrupt is not interrupted again and again.
+fn pending_without_storm(w: &mut World<'_>) -> Outcome {
+    let payload = Payload::one(w)?;
+    for timer in [Timer::Virtual, Timer::Physical] {
+        start_timer(w, &payload, timer, 1, 0)?;
+        let wait = Command::WaitInterrupts {
+            count: u64::MAX,
+            ticks: A_WHILE,
+        };
+        let mut enter = giving(wait);
+        let mut exits = 0;
+        loop {
+            match payload.enter(w, 0, &enter)? {
+                Turn::Report(report) => {
+                    check!(report.interrupts == 0, "{report:x?}");
+                    break;
+                }
+                Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
+                    check!(
+                        control(&exit, timer) == FIRED,
+                        "control {:#x}",
+                        control(&exit, timer)
+                    );
+                    exits += 1;
+                    check!(exits <= FEW_EXITS, "{exits} exits");
+                }
+                Turn::Exit(exit) => return Err(unexpected("a wait", &exit)),
+            }
+            enter = RecEnter::default();
+        }
+        start_timer(w, &payload, timer, 0, 0)?;
+    }
+    Ok(())
+}
+
+/// A computation gives the same however often a timer interrupts it.
+fn disturbs_nothing(w: &mut World<'_>) -> Outcome {
+    const ROUNDS: u64 = 3_000_000;
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    for (seed, timer, ticks) in [
+        (1, Timer::Virtual, 50_000),
+        (2, Timer::Physical, 50_000),
+        (3, Timer::Virtual, 131_071),
+    ] {
+        start_timer(w, &payload, timer, ticks, ticks)?;
+        let command = Command::Sequence {
+            seed,
+            rounds: ROUNDS,
+        };
+        let (report, _) = serve_timer(w, &payload, timer, command)?;
+        check!(
+            report.registers[0] == sequence(seed, ROUNDS),
+            "after {} interrupts: {:#x}",
+            report.interrupts,
+            report.registers[0]
+        );
+        check!(report.interrupts > 0, "no interrupt came");
+        start_timer(w, &payload, timer, 0, 0)?;
+    }
+    Ok(())
+}
+
+fn start_timer(
+    w: &mut World<'_>,
+    payload: &Payload,
+    timer: Timer,
+    ticks: u64,
+    again: u64,
+) -> Outcome {
+    let command = Command::SetTimer {
+        timer,
+        ticks,
+        again,
+    };
+    let (report, _) = serve_timer(w, payload, timer, command)?;
+    check!(report.outcome == Ended::Done, "{report:x?}");
+    Ok(())
+}
+
+/// Gives a command and presents a timer's interrupt whenever it has fired, until the report; returns
+/// that and how many exits it took.
+fn serve_timer(
+    w: &mut World<'_>,
+    payload: &Payload,
+    timer: Timer,
+    command: Command,
+) -> Outcome<(Report, usize)> {
+    const MOST_EXITS: usize = 100_000;
+    let mut enter = giving(command);
+    for exits in 0..MOST_EXITS {
+        match payload.enter(w, 0, &enter)? {
+            Turn::Report(report) => return Ok((*report, exits)),
+            Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
+                enter = RecEnter::default();
+                let is_listed = exit.gicv3_lrs[0] & STATE != 0;
+                if is_listed {
+                    enter.gicv3_lrs[0] = exit.gicv3_lrs[0];
+                } else if control(&exit, timer) == FIRED {
+                    enter.gicv3_lrs[0] = PENDING | EOI | intid(timer);
+                }
+            }
+            Turn::Exit(exit) => return Err(unexpected("a command", &exit)),
+        }
+    }
+    Err(Stop::Failed(alloc::format!("{command:x?} does not end")))
+}
+
+fn control(exit: &RecExit, timer: Timer) -> u64 {
+    match timer {
+        Timer::Virtual => exit.cntv_ctl,
+        Timer::Physical => exit.cntp_ctl,
+    }
+}
+
+/// Enters until the report, and returns it with the exit it came with. Interrupts of the Host keep
+/// the list registers as they were.
+fn report_with_exit(
+    w: &mut World<'_>,
+    payload: &Payload,
+    enter: &RecEnter,
+) -> Outcome<(Report, RecExit)> {
+    let mut enter = enter.clone();
+    for _ in 0..FEW_EXITS {
+        let (reply, exit) = w.enter_with(&payload.recs[0], &enter)?;
+        check!(reply.is_success(), "{reply:?}");
+        if let Some(report) = Report::decode(&exit.gprs)
+            && exit.reason() == Some(ExitReason::HostCall)
+        {
+            return Ok((report, exit));
+        }
+        if exit.reason() != Some(ExitReason::Irq) {
+            return Err(unexpected("a command", &exit));
+        }
+        enter.gprs = [0; 31];
+        enter.gicv3_lrs = exit.gicv3_lrs;
+    }
+    Err(Stop::Failed("too many interrupts".into()))
+}
