@@ -279,7 +279,9 @@ impl FakeMachine {
     /// Says whether every byte of a granule is zero, whoever owns it.
     #[must_use]
     pub fn is_zero(&self, granule: GranuleAddr) -> bool {
-        (0..GRANULE_BYTES / 8).all(|word| self.inspect(granule, word) == 0)
+        let pas = self.pas(granule.phys()).expect("a granule of this machine");
+        self.words_of(granule, pas)
+            .is_ok_and(|words| words.iter().all(|word| word.load(Ordering::Relaxed) == 0))
     }
 }
 

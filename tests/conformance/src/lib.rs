@@ -12,4 +12,5 @@
 pub mod audit;
 pub mod guest;
 pub mod machine;
+pub mod model;
 pub mod port;

@@ -52,6 +52,16 @@ impl<'m> InProcess<'m> {
         }
     }
 
+    /// Forgets what the next REC that waits was to do.
+    pub fn forget_action(&self) {
+        self.mailbox.action.set(None);
+    }
+
+    /// Takes all granules out of the hands of `obtain` and counts them as touched.
+    pub fn touch_all(&mut self) {
+        self.touched.append(&mut self.free);
+    }
+
     fn is_in(granule: u64, place: Place) -> bool {
         match place {
             Place::Low => granule < 1 << 48,

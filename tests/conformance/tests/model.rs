@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: Copyright The Bailey contributors.
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+
+//! Random walks of the monitor beside the model.
+//!
+//! `BAILEY_WALK_STEPS` is the number of steps (20,000 if not set), `BAILEY_WALK_SEED` the first seed. A
+//! failing walk prints its seed and the shortest steps that still fail.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use conformance::machine::{Profile, profiles};
+use conformance::model::{Failure, run_seed, shrink};
+use rmi::CommandId;
+
+/// Steps on one machine.
+const WALK: usize = 4_000;
+
+/// Steps between two full comparisons.
+const EVERY: usize = 64;
+
+fn number(name: &str, default: usize) -> usize {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+        Err(_) => default,
+    }
+}
+
+/// The machines of the walks: small, with a block of memory in a row.
+fn machines() -> Vec<Profile> {
+    let mut all = profiles();
+    for profile in &mut all {
+        profile.granules = 700;
+        if profile.features.lpa2 {
+            profile.base = (1 << 48) - 690 * rmi::GRANULE_SIZE;
+        }
+    }
+    all
+}
+
+#[test]
+fn walks_agree_with_the_model() {
+    let steps = number("BAILEY_WALK_STEPS", 20_000);
+    let first = number("BAILEY_WALK_SEED", 1) as u64;
+    let walks = steps.div_ceil(WALK);
+    let machines = machines();
+    let next = AtomicUsize::new(0);
+    let totals = Mutex::new(vec![(0, 0); CommandId::COUNT]);
+    let failure: Mutex<Option<(u64, &Profile, Failure)>> = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= walks || failure.lock().unwrap().is_some() {
+                        break;
+                    }
+                    let (seed, profile) = (first + n as u64, &machines[n % machines.len()]);
+                    let outcome = run_seed(profile, seed, WALK.min(steps), EVERY);
+                    let mut totals = totals.lock().unwrap();
+                    for (total, calls) in totals.iter_mut().zip(&outcome.calls) {
+                        total.0 += calls.0;
+                        total.1 += calls.1;
+                    }
+                    if let Some(found) = outcome.failure {
+                        failure
+                            .lock()
+                            .unwrap()
+                            .get_or_insert((seed, profile, found));
+                    }
+                }
+            });
+        }
+    });
+    println!("{walks} walks of {WALK} steps from seed {first}");
+    for (id, (done, failed)) in CommandId::ALL.iter().zip(totals.into_inner().unwrap()) {
+        println!("{:28} {done:8} done {failed:8} failed", id.name());
+    }
+    if let Some((seed, profile, found)) = failure.into_inner().unwrap() {
+        let reason = found.reason.clone();
+        let small = shrink(profile, found);
+        for step in &small.steps {
+            println!("{step:x?}");
+        }
+        panic!(
+            "seed {seed} on {}: {reason}\nshrunk: {}",
+            profile.name, small.reason
+        );
+    }
+}
