@@ -16,7 +16,7 @@ use spin::{Mutex, Once};
 
 use crate::board;
 
-/// Wakes a PE: SGI 1. SGI 0 is what a guest kernel under test would use first.
+/// Wakes a PE.
 const KICK: IntId = IntId::sgi(1);
 /// Maintenance of the virtual CPU interface.
 const MAINTENANCE: IntId = IntId::ppi(9);
