@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host-mm", &["rmi"]),
     ("host-vmm", &["host-mm", "rmi"]),
     ("nshost", &["host-vmm", "host-mm", "scenarios", "rmi"]),
-    ("scenarios", &["rmi"]),
+    ("scenarios", &["test-realm", "rmi"]),
     (
         "conformance",
         &[
@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rmi",
         ],
     ),
-    ("test-realm", &["scenarios", "rmi"]),
+    ("test-realm", &["rmi"]),
     ("xtask", &["host-vmm", "rmi"]),
 ];
 

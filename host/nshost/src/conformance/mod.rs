@@ -31,7 +31,9 @@ pub(crate) fn run(
     bundle: &LoadedBundle,
 ) -> Result<(), String> {
     stage::enter("run");
-    let mut port = TargetPort::new(host, platform);
+    let payload = bundle.header.test_payload.as_ref();
+    let payload = payload.map_or(&[][..], |part| bundle.contents(part));
+    let mut port = TargetPort::new(host, platform, payload);
     let filter = Filter(&bundle.header.scenario_filter);
     let Summary {
         passed,

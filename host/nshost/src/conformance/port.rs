@@ -35,16 +35,18 @@ const ENTER_MILLISECONDS: u64 = 20;
 /// The Host's side of this machine.
 pub(super) struct TargetPort<'a> {
     host: &'a Host<Machine>,
+    payload: &'a [u8],
     not_delegable: u64,
     beyond_memory: u64,
 }
 
 impl<'a> TargetPort<'a> {
-    /// Returns the port of the machine that `platform` describes.
-    pub(super) fn new(host: &'a Host<Machine>, platform: &Platform) -> Self {
+    /// Returns the port of the machine that `platform` describes; `payload` may be empty.
+    pub(super) fn new(host: &'a Host<Machine>, platform: &Platform, payload: &'a [u8]) -> Self {
         let end = platform.dram.iter().map(|range| range.end).max();
         Self {
             host,
+            payload,
             not_delegable: platform.gicd,
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
         }
@@ -181,6 +183,10 @@ impl RmiPort for TargetPort<'_> {
 
     fn program(&self) -> &[u8] {
         program::bytes()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.payload
     }
 
     fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction) {

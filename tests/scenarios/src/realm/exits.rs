@@ -13,7 +13,7 @@ use test_realm::protocol::{BASE, Command, Outcome as Ended, SHARED_VIEW, USER_VI
 use super::payload::{FREE, Payload, Turn, fault, first, run, unexpected};
 use super::row;
 use crate::check;
-use crate::outcome::{Outcome, Reply};
+use crate::outcome::{Outcome, Reply, Stop};
 use crate::port::GRANULE;
 use crate::scenario::Scenario;
 use crate::world::World;
@@ -91,8 +91,9 @@ fn trapped(w: &mut World<'_>, instruction: u32, flags: EnterFlags, indicator: u6
     let exit = match payload.enter(w, 0, &enter)? {
         Turn::Exit(exit) => exit,
         Turn::Report(report) => {
-            check!(false, "no exit: {report:x?}");
-            return Ok(());
+            check!(report.outcome == Ended::Done, "{report:x?}");
+            // An event may be there already; an emulator may always have one.
+            return Err(Stop::Skipped("the machine did not have to wait".into()));
         }
     };
     require_only(&exit, WFX << 26 | indicator, 0, 0, [0; 2])?;

@@ -193,13 +193,13 @@ fn pending_without_storm(w: &mut World<'_>) -> Outcome {
 
 /// A computation gives the same however often a timer interrupts it.
 fn disturbs_nothing(w: &mut World<'_>) -> Outcome {
-    const ROUNDS: u64 = 3_000_000;
+    const ROUNDS: u64 = 10_000_000;
     let payload = Payload::one(w)?;
     payload.done(w, Command::Interrupts(true))?;
     for (seed, timer, ticks) in [
-        (1, Timer::Virtual, 50_000),
-        (2, Timer::Physical, 50_000),
-        (3, Timer::Virtual, 131_071),
+        (1, Timer::Virtual, 4_000_000),
+        (2, Timer::Physical, 4_000_000),
+        (3, Timer::Virtual, 5_000_003),
     ] {
         start_timer(w, &payload, timer, ticks, ticks)?;
         let command = Command::Sequence {
