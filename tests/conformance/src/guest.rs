@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rmi::{GRANULE_SIZE, Ipa};
+use rmi::{Command, GRANULE_SIZE, Ipa};
 use rmm_fake::{FakePe, FakeRealm, Pas, RealmProgram, Translation, walk};
 use rmm_hal::{Exit, RecContext, Stage2Root, Syndrome};
 use scenarios::realm::{RealmAction, RealmResult};
@@ -16,9 +16,6 @@ use crate::machine::Site;
 
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
-
-/// What names a running REC: tables and identity.
-type Who = (u64, u64);
 
 /// What passes between the Host's side and the Realms.
 #[derive(Debug, Default)]
@@ -31,7 +28,25 @@ pub struct Mailbox {
     pub during: Cell<Option<[u64; 8]>>,
     /// The reply to it.
     pub reply: Cell<Option<[u64; 8]>>,
-    flights: RefCell<BTreeMap<Who, Flight>>,
+    /// The REC that the Host enters.
+    entered: Cell<u64>,
+    flights: RefCell<BTreeMap<u64, Flight>>,
+}
+
+impl Mailbox {
+    /// Hears of a call of the Host that is about to be made.
+    pub fn before(&self, call: &[u64; 8]) {
+        if let Some(Command::RecEnter { rec, .. }) = Command::decode(call) {
+            self.entered.set(rec);
+        }
+    }
+
+    /// Hears of a call of the Host that was made: a REC that is gone is forgotten.
+    pub fn after(&self, call: &[u64; 8], reply: &[u64; 8]) {
+        if let (Some(Command::RecDestroy { rec }), [0, ..]) = (Command::decode(call), reply) {
+            self.flights.borrow_mut().remove(&rec);
+        }
+    }
 }
 
 /// An action that is not over.
@@ -74,7 +89,7 @@ impl Guest<'_> {
             return Exit::Irq;
         }
         let controls = realm.controls().expect("a REC is loaded while it runs");
-        let who = (controls.stage2.vttbr, controls.vmpidr);
+        let who = self.mailbox.entered.get();
         let flight = self.mailbox.flights.borrow_mut().remove(&who);
         let Some(mut flight) = flight.or_else(|| self.begin(context)) else {
             return Exit::Irq;

@@ -24,7 +24,7 @@ use rmi::FeatureRegister0;
 pub use generate::Generator;
 pub use rng::Rng;
 pub use run::{Failure, Outcome, run_seed, shrink, walk_steps};
-pub use step::{Page, Step};
+pub use step::{EnterSpec, Page, RealmSpec, RecSpec, Step};
 pub use tree::{Entry, Tree};
 
 use measure::Algorithm;

@@ -93,7 +93,9 @@ fn granule_of(at: u64) -> (GranuleAddr, usize) {
 
 impl RmiPort for InProcess<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
+        self.mailbox.before(&registers);
         let reply = self.site.monitor.handle(&self.pe, &registers);
+        self.mailbox.after(&registers, &reply);
         assert_eq!(self.pe.views(), 0, "a granule is still shown after a call");
         reply
     }

@@ -68,7 +68,7 @@ impl Generator {
         if self.rng.below(2500) == 0 {
             self.fill_and_fold(model);
         }
-        if self.rng.below(250) == 0 {
+        if self.rng.below(600) == 0 {
             self.take_down(model);
         }
         if self.rng.below(200) == 0 {
@@ -210,6 +210,15 @@ impl Generator {
         if model.realms.len() < 2 && self.rng.percent(10) {
             return self.realm_create(model);
         }
+        // What a REC waits for ends with its next exit.
+        let is_asking = model.recs.values().any(|rec| rec.request.top != 0);
+        if is_asking && self.rng.percent(15) {
+            return (self.set_ripas(model), None);
+        }
+        let is_waiting = model.recs.values().any(|rec| rec.psci.is_some());
+        if is_waiting && self.rng.percent(5) {
+            return (self.psci_complete(model), None);
+        }
         let command = match self.rng.below(100) {
             0..14 => Command::GranuleDelegate {
                 addr: self.granule(model, Use::Undelegated),
@@ -219,11 +228,11 @@ impl Generator {
             },
             18..21 if model.realms.len() < REALMS => return self.realm_create(model),
             21 => self.end_of_realm(model),
-            22..26 => return self.rec_create(model),
-            26 => Command::RecDestroy {
+            22..25 => return self.rec_create(model),
+            25 if self.rng.percent(40) => Command::RecDestroy {
                 rec: self.rec(model),
             },
-            27..42 => return self.rec_enter(model),
+            25..42 => return self.rec_enter(model),
             42..45 => self.psci_complete(model),
             45..57 => self.rtt_create(model),
             57..60 => {
@@ -348,7 +357,8 @@ impl Generator {
 
     fn end_of_realm(&mut self, model: &Model) -> Command {
         let rd = self.rd(model);
-        if self.rng.percent(60) {
+        let has_recs = model.recs.values().filter(|rec| rec.rd == rd).count() > 1;
+        if has_recs || self.rng.percent(5) {
             Command::RealmActivate { rd }
         } else {
             Command::RealmDestroy { rd }
@@ -394,6 +404,19 @@ impl Generator {
             .filter(|(_, rec)| can_run(rec))
             .map(|(at, _)| *at)
             .collect();
+        if able.is_empty() && self.rng.percent(70) {
+            let is_ready = |(rd, realm): &(&u64, &super::Realm)| {
+                let has_rec = model
+                    .recs
+                    .values()
+                    .any(|rec| rec.rd == **rd && rec.is_runnable);
+                realm.life == Life::New && has_rec
+            };
+            if let Some((rd, _)) = model.realms.iter().find(is_ready) {
+                return (Command::RealmActivate { rd: *rd }, None);
+            }
+            return self.rec_create(model);
+        }
         let is_right = self.rng.percent(85);
         let able = self.rng.pick(&able).filter(|_| is_right);
         let rec = able.unwrap_or_else(|| self.rec(model));
@@ -543,7 +566,7 @@ impl Generator {
         let realm = model.realms.get(&rd)?;
         let Place { ipa, level, .. } = self.place_in(model, rd);
         let word = ipa + 8 * self.rng.below(512);
-        Some(match self.rng.below(24) {
+        Some(match self.rng.below(28) {
             0..3 => RealmAction::Load { ipa: word },
             3..6 => RealmAction::Store {
                 ipa: word,
@@ -556,11 +579,9 @@ impl Generator {
                 ipa: realm.tree.end() + word % 0x1000,
             },
             10..14 => {
-                let bytes = self.rng.pick(&[1, 2, 5]).unwrap_or(1) * size(level.max(1));
-                let bytes = self
-                    .rng
-                    .pick(&[bytes, GRANULE, 3 * GRANULE])
-                    .unwrap_or(bytes);
+                let bytes = self.rng.pick(&[1, 2, 5]).unwrap_or(1) * size(level);
+                let few = self.rng.pick(&[bytes, bytes, bytes, 3 * GRANULE]);
+                let bytes = few.unwrap_or(bytes);
                 let flags = self.rng.below(2);
                 let ripas = self.rng.pick(&[0, 1, 1, 2]).unwrap_or(1);
                 RealmAction::smc(&[0xC400_0197, ipa, ipa + bytes, ripas, flags])
@@ -576,29 +597,39 @@ impl Generator {
                 let offset = self.rng.pick(&[0, 0, 0x100, 0x80]).unwrap_or(0);
                 RealmAction::smc(&[0xC400_0199, ipa + offset])
             }
-            21 => self.psci(realm.rec_index),
-            22 => RealmAction::smc(&[0xC400_0196 + 0x100, ipa]),
+            21..26 => {
+                let others = model
+                    .recs
+                    .iter()
+                    .filter(|(at, other)| other.rd == rd && **at != rec);
+                let others: Vec<u64> = others.map(|(_, other)| other.index).collect();
+                let any = self.rng.below(realm.rec_index + 1);
+                let is_there = self.rng.percent(90);
+                let other = self.rng.pick(&others).filter(|_| is_there);
+                self.psci(other.unwrap_or(any))
+            }
+            26 => RealmAction::smc(&[0xC400_0196 + 0x100, ipa]),
             _ => RealmAction::WaitForInterrupt,
         })
     }
 
-    fn psci(&mut self, recs: u64) -> RealmAction {
-        let target = scenarios::rec_mpidr(self.rng.below(recs + 1));
+    fn psci(&mut self, target: u64) -> RealmAction {
+        let target = scenarios::rec_mpidr(target);
         let entry = self.rng.pick(&[0x2000, 0x2000, u64::MAX - 3]).unwrap_or(0);
-        match self.rng.below(16) {
-            0..6 => RealmAction::smc(&[0xC400_0003, target, entry, 7]),
-            6..10 => RealmAction::smc(&[0xC400_0004, target, u64::from(self.rng.percent(10))]),
-            10..12 => RealmAction::smc(&[0x8400_0002]),
-            12 => RealmAction::smc(&[0xC400_0001]),
-            13 => RealmAction::smc(&[0x8400_0008 + self.rng.below(2)]),
-            14 => RealmAction::smc(&[0x8400_0000]),
+        match self.rng.below(21) {
+            0..8 => RealmAction::smc(&[0xC400_0003, target, entry, 7]),
+            8..15 => RealmAction::smc(&[0xC400_0004, target, u64::from(self.rng.percent(10))]),
+            15 | 16 => RealmAction::smc(&[0x8400_0002]),
+            17 => RealmAction::smc(&[0xC400_0001]),
+            18 => RealmAction::smc(&[0x8400_0008 + self.rng.below(2)]),
+            19 => RealmAction::smc(&[0x8400_0000]),
             _ => RealmAction::smc(&[0x8400_001F]),
         }
     }
 
     fn place_in(&mut self, model: &Model, rd: u64) -> Place {
         for _ in 0..4 {
-            let place = self.place(model, |_, level, _| level >= 2);
+            let place = self.place(model, |tree, _, base| tree.is_protected(base));
             if place.rd == rd {
                 return place;
             }
