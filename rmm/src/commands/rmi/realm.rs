@@ -24,6 +24,8 @@ type StartingTables<'m> = heapless::Vec<Locked<'m, Delegated>, MAX_STARTING_TABL
 /// `RMI_REALM_CREATE`. All failures are INPUT: `params_align`, `params_bound`, `params_pas`,
 /// `params_valid`, `params_supp`, `rtt_num_level`, `rtt_align`, `alias`, `rd_align`, `rd_bound`,
 /// `rd_state`, `rtt_state`, `vmid_valid`.
+// Out of line, so that its buffers are not in the frame of every command.
+#[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,

@@ -40,6 +40,8 @@ pub(crate) fn aux_count<H: Hal>(
 ///   `rd_align`, `rd_bound`, `rd_state`, `aux_align`, `aux_alias`, `aux_state`;
 /// - REALM on `realm_state` and `num_recs`;
 /// - INPUT on `mpidr_index` and `num_aux`.
+// Out of line, so that its buffers are not in the frame of every command.
+#[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
