@@ -94,7 +94,7 @@ impl<E: El3> Hal for Pe<'_, E> {
 /// The Realm side, which needs the PE's windows for registers that are kept in auxiliary granules.
 impl<E: El3> RealmCpu for Pe<'_, E> {
     fn load(&self, context: &mut RecContext, controls: &RunControls) {
-        self.realm.load(&self.windows, context, controls);
+        self.realm.load(context, controls);
     }
 
     fn run(&self, context: &mut RecContext) -> Exit {

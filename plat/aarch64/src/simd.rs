@@ -3,10 +3,10 @@
 
 //! Vector state of the Non-secure world and of the REC.
 //!
-//! The monitor is built without SIMD, so the registers keep the Host's values until a Realm first uses
-//! them and traps. Then the Host's are put aside whole (Z, P and FFR when the PE has SVE, in the
-//! streaming mode the Host was in) and the REC's loaded; [`Simd::restore`] turns that round. ZA and ZT0
-//! are never touched: a Realm cannot reach them.
+//! The monitor is built without SIMD, so between calls the registers hold the Host's values. With SVE
+//! they are put aside whole (Z, P and FFR, in the streaming mode the Host was in) before a Realm runs,
+//! else at the Realm's first use of SIMD. The REC's are loaded at that first use, which traps.
+//! [`Simd::restore`] turns both round. ZA and ZT0 are never touched: a Realm cannot reach them.
 
 use core::arch::global_asm;
 use core::cell::RefCell;
@@ -52,7 +52,10 @@ struct Registers {
     zcr_el1: u64,
     zcr_el2: u64,
     svcr: u64,
-    loaded: bool,
+    /// The Host's registers are here and not in the PE.
+    aside: bool,
+    /// The REC's registers are in the PE.
+    rec_loaded: bool,
 }
 
 /// Returns the value of `CPTR_EL2` under which R-EL2 may use what the PE has.
@@ -87,7 +90,8 @@ impl Simd {
                 zcr_el1: 0,
                 zcr_el2: 0,
                 svcr: 0,
-                loaded: false,
+                aside: false,
+                rec_loaded: false,
             }),
         }
     }
@@ -97,15 +101,22 @@ impl Simd {
         write_sysreg!("CPTR_EL2", open_traps(self.has_sve, self.has_sme));
     }
 
-    /// Arms the traps for a Realm whose vector registers are not loaded yet. Returns whether they
-    /// have to be loaded at once: in streaming mode a Realm's SIMD instructions would trap as SME.
-    pub(crate) fn arm(&self) -> bool {
-        let streaming = self.has_sme && read_sysreg!("S3_3_C4_C2_2") & STREAMING != 0;
+    /// Arms the traps for a Realm whose vector registers are not loaded yet.
+    ///
+    /// With SVE the Host's registers are put aside first. An exception return to a level where SVE is
+    /// trapped makes what is longer than 128 bits inaccessible, and the PE may lose it then (Arm ARM,
+    /// on the accessible vector length). This also leaves streaming mode, in which a Realm's SIMD
+    /// instructions would trap as SME.
+    pub(crate) fn arm(&self) {
+        if self.has_sve {
+            let mut host = self.host.borrow_mut();
+            self.save_host(&mut host);
+            host.aside = true;
+        }
         write_sysreg!("CPTR_EL2", CPTR_BASE | CPTR_TFP | CPTR_TZ | CPTR_TSM);
-        streaming
     }
 
-    /// Puts the Host's registers aside and loads the REC's. Does nothing when they are loaded.
+    /// Loads the REC's registers, after the Host's were put aside. Does nothing when they are loaded.
     pub(crate) fn enable<W: GranuleWindow>(
         &self,
         window: &W,
@@ -113,16 +124,19 @@ impl Simd {
         controls: &RunControls,
     ) {
         let mut host = self.host.borrow_mut();
-        if host.loaded {
+        if host.rec_loaded {
             return;
         }
         self.open();
         isb();
-        self.save_host(&mut host);
+        if !host.aside {
+            self.save_host(&mut host);
+            host.aside = true;
+        }
         self.load_rec(window, context, controls);
         write_sysreg!("S3_3_C4_C4_1", context.fp_control[0]);
         write_sysreg!("S3_3_C4_C4_0", context.fp_control[1]);
-        host.loaded = true;
+        host.rec_loaded = true;
         let mut traps = CPTR_BASE | CPTR_TSM;
         if controls.sve.is_none() {
             traps |= CPTR_TZ;
@@ -139,14 +153,17 @@ impl Simd {
     ) {
         self.open();
         let mut host = self.host.borrow_mut();
-        if !host.loaded {
+        if !host.aside {
             return;
         }
         isb();
-        context.fp_control = [read_sysreg!("S3_3_C4_C4_1"), read_sysreg!("S3_3_C4_C4_0")];
-        self.save_rec(window, context, controls);
+        if host.rec_loaded {
+            context.fp_control = [read_sysreg!("S3_3_C4_C4_1"), read_sysreg!("S3_3_C4_C4_0")];
+            self.save_rec(window, context, controls);
+            host.rec_loaded = false;
+        }
         self.load_host(&host);
-        host.loaded = false;
+        host.aside = false;
     }
 
     fn save_host(&self, host: &mut Registers) {

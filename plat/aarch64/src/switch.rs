@@ -125,12 +125,7 @@ impl RealmSide {
     }
 
     /// See [`rmm_hal::RealmCpu::load`].
-    pub(crate) fn load<W: GranuleWindow>(
-        &self,
-        window: &W,
-        context: &RecContext,
-        controls: &RunControls,
-    ) {
+    pub(crate) fn load(&self, context: &RecContext, controls: &RunControls) {
         {
             let mut host = self.host.borrow_mut();
             el1::save(&mut host.el1, self.optional);
@@ -153,9 +148,7 @@ impl RealmSide {
         if context.el1.mdscr_el1 & MDSCR_MDE != 0 || context.debug.is_armed() {
             self.load_debug(context);
         }
-        if self.simd.arm() {
-            self.simd.enable(window, context, controls);
-        }
+        self.simd.arm();
     }
 
     fn write_controls(&self, controls: &RunControls) {
