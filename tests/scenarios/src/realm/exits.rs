@@ -90,7 +90,7 @@ fn trapped(w: &mut World<'_>, instruction: u32, flags: EnterFlags, indicator: u6
     enter.set_enter_flags(flags);
     let exit = match payload.enter(w, 0, &enter)? {
         Turn::Exit(exit) => exit,
-        Turn::Report(report) => {
+        Turn::Report(report, _) => {
             check!(report.outcome == Ended::Done, "{report:x?}");
             // An event may be there already; an emulator may always have one.
             return Err(Stop::Skipped("the machine did not have to wait".into()));
@@ -199,7 +199,7 @@ fn mmio_retried(w: &mut World<'_>) -> Outcome {
                 exit.far,
                 exit.hpfar
             ),
-            Turn::Report(report) => check!(false, "no exit: {report:x?}"),
+            Turn::Report(report, _) => check!(false, "no exit: {report:x?}"),
         }
     }
     Ok(())
@@ -335,7 +335,7 @@ fn psci_cpu_on(w: &mut World<'_>) -> Outcome {
         "{report:x?}"
     );
     match payload.enter(w, 1, &RecEnter::default())? {
-        Turn::Report(report) => check!(report.vcpu == 1, "{report:x?}"),
+        Turn::Report(report, _) => check!(report.vcpu == 1, "{report:x?}"),
         Turn::Exit(exit) => return Err(unexpected("the second vCPU", &exit)),
     }
     let report = payload.tell_to(w, 1, run(LDR_X0, 0, BASE))?;

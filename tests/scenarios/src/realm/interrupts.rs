@@ -3,6 +3,8 @@
 
 //! Virtual interrupts and timers.
 
+use alloc::boxed::Box;
+
 use rmi::{ExitReason, RecEnter, RecExit};
 use test_realm::protocol::{Command, Outcome as Ended, Report, Timer, sequence};
 
@@ -123,7 +125,7 @@ fn no_pending_maintenance(w: &mut World<'_>) -> Outcome {
             Ok(())
         }
         Turn::Exit(exit) => Err(unexpected("a wait", &exit)),
-        Turn::Report(report) => Err(Stop::Failed(alloc::format!("no exit: {report:x?}"))),
+        Turn::Report(report, _) => Err(Stop::Failed(alloc::format!("no exit: {report:x?}"))),
     }
 }
 
@@ -137,22 +139,26 @@ fn physical_timer(w: &mut World<'_>) -> Outcome {
     one_timer(w, Timer::Physical)
 }
 
+/// A timer that fires before the Host hears that it was set, and one that fires later.
 fn one_timer(w: &mut World<'_>, timer: Timer) -> Outcome {
     let payload = Payload::one(w)?;
     payload.done(w, Command::Interrupts(true))?;
-    start_timer(w, &payload, timer, 100_000, 0)?;
-    let wait = Command::WaitInterrupts {
-        count: 1,
-        ticks: 50 * A_WHILE,
-    };
-    let (report, exits) = serve_timer(w, &payload, timer, wait)?;
-    let [_, virtual_count, physical_count, ..] = report.registers;
-    let expected = match timer {
-        Timer::Virtual => (1, 0),
-        Timer::Physical => (0, 1),
-    };
-    check!((virtual_count, physical_count) == expected, "{report:x?}");
-    check!(exits <= FEW_EXITS, "{exits} exits for one interrupt");
+    for (count, ticks) in [(1, 1), (2, A_WHILE)] {
+        let started = start_timer(w, &payload, timer, ticks, 0)?;
+        let mut wait = giving(Command::WaitInterrupts {
+            count,
+            ticks: 50 * A_WHILE,
+        });
+        present(&mut wait, &started, timer);
+        let Served { report, exits, .. } = serve_timer(w, &payload, timer, wait)?;
+        let [_, virtual_count, physical_count, ..] = report.registers;
+        let expected = match timer {
+            Timer::Virtual => (count, 0),
+            Timer::Physical => (0, count),
+        };
+        check!((virtual_count, physical_count) == expected, "{report:x?}");
+        check!(exits <= FEW_EXITS, "{exits} exits for one interrupt");
+    }
     Ok(())
 }
 
@@ -169,7 +175,7 @@ fn pending_without_storm(w: &mut World<'_>) -> Outcome {
         let mut exits = 0;
         loop {
             match payload.enter(w, 0, &enter)? {
-                Turn::Report(report) => {
+                Turn::Report(report, _) => {
                     check!(report.interrupts == 0, "{report:x?}");
                     break;
                 }
@@ -201,12 +207,13 @@ fn disturbs_nothing(w: &mut World<'_>) -> Outcome {
         (2, Timer::Physical, 4_000_000),
         (3, Timer::Virtual, 5_000_003),
     ] {
-        start_timer(w, &payload, timer, ticks, ticks)?;
-        let command = Command::Sequence {
+        let started = start_timer(w, &payload, timer, ticks, ticks)?;
+        let mut enter = giving(Command::Sequence {
             seed,
             rounds: ROUNDS,
-        };
-        let (report, _) = serve_timer(w, &payload, timer, command)?;
+        });
+        present(&mut enter, &started, timer);
+        let Served { report, .. } = serve_timer(w, &payload, timer, enter)?;
         check!(
             report.registers[0] == sequence(seed, ROUNDS),
             "after {} interrupts: {:#x}",
@@ -219,49 +226,69 @@ fn disturbs_nothing(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// Starts a timer; returns what the Host knows of the vCPU after that.
 fn start_timer(
     w: &mut World<'_>,
     payload: &Payload,
     timer: Timer,
     ticks: u64,
     again: u64,
-) -> Outcome {
+) -> Outcome<Box<RecExit>> {
     let command = Command::SetTimer {
         timer,
         ticks,
         again,
     };
-    let (report, _) = serve_timer(w, payload, timer, command)?;
-    check!(report.outcome == Ended::Done, "{report:x?}");
-    Ok(())
+    let served = serve_timer(w, payload, timer, giving(command))?;
+    check!(served.report.outcome == Ended::Done, "{:x?}", served.report);
+    Ok(served.last)
 }
 
-/// Gives a command and presents a timer's interrupt whenever it has fired, until the report; returns
-/// that and how many exits it took.
+/// A command that was carried out while a timer ran.
+struct Served {
+    report: Report,
+    /// The exit that the report came with.
+    last: Box<RecExit>,
+    /// How many exits came before it.
+    exits: usize,
+}
+
+/// Enters with a command and presents a timer's interrupt whenever it has fired, until the report.
 fn serve_timer(
     w: &mut World<'_>,
     payload: &Payload,
     timer: Timer,
-    command: Command,
-) -> Outcome<(Report, usize)> {
+    mut enter: RecEnter,
+) -> Outcome<Served> {
     const MOST_EXITS: usize = 100_000;
-    let mut enter = giving(command);
     for exits in 0..MOST_EXITS {
         match payload.enter(w, 0, &enter)? {
-            Turn::Report(report) => return Ok((*report, exits)),
+            Turn::Report(report, last) => {
+                return Ok(Served {
+                    report: *report,
+                    last,
+                    exits,
+                });
+            }
             Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
                 enter = RecEnter::default();
-                let is_listed = exit.gicv3_lrs[0] & STATE != 0;
-                if is_listed {
-                    enter.gicv3_lrs[0] = exit.gicv3_lrs[0];
-                } else if control(&exit, timer) == FIRED {
-                    enter.gicv3_lrs[0] = PENDING | EOI | intid(timer);
-                }
+                present(&mut enter, &exit, timer);
             }
             Turn::Exit(exit) => return Err(unexpected("a command", &exit)),
         }
     }
-    Err(Stop::Failed(alloc::format!("{command:x?} does not end")))
+    Err(Stop::Failed("the command does not end".into()))
+}
+
+/// Presents a timer's interrupt in an entry if the vCPU was left with one that it has not taken. A
+/// timer may fire in any exit, and one that the Host has been told of makes no exit again.
+fn present(enter: &mut RecEnter, exit: &RecExit, timer: Timer) {
+    let is_listed = exit.gicv3_lrs[0] & STATE != 0;
+    if is_listed {
+        enter.gicv3_lrs[0] = exit.gicv3_lrs[0];
+    } else if control(exit, timer) == FIRED {
+        enter.gicv3_lrs[0] = PENDING | EOI | intid(timer);
+    }
 }
 
 fn control(exit: &RecExit, timer: Timer) -> u64 {
@@ -280,18 +307,14 @@ fn report_with_exit(
 ) -> Outcome<(Report, RecExit)> {
     let mut enter = enter.clone();
     for _ in 0..FEW_EXITS {
-        let (reply, exit) = w.enter_with(&payload.recs[0], &enter)?;
-        check!(reply.is_success(), "{reply:?}");
-        if let Some(report) = Report::decode(&exit.gprs)
-            && exit.reason() == Some(ExitReason::HostCall)
-        {
-            return Ok((report, exit));
+        match payload.enter(w, 0, &enter)? {
+            Turn::Report(report, exit) => return Ok((*report, *exit)),
+            Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
+                enter.gprs = [0; 31];
+                enter.gicv3_lrs = exit.gicv3_lrs;
+            }
+            Turn::Exit(exit) => return Err(unexpected("a command", &exit)),
         }
-        if exit.reason() != Some(ExitReason::Irq) {
-            return Err(unexpected("a command", &exit));
-        }
-        enter.gprs = [0; 31];
-        enter.gicv3_lrs = exit.gicv3_lrs;
     }
     Err(Stop::Failed("too many interrupts".into()))
 }

@@ -23,8 +23,8 @@ const MOST_ENTRIES: usize = 10_000;
 
 /// What came of an entry.
 pub(super) enum Turn {
-    /// The vCPU reports.
-    Report(Box<Report>),
+    /// The vCPU reports, in the exit that comes with it.
+    Report(Box<Report>, Box<RecExit>),
     /// It needs the Host.
     Exit(Box<RecExit>),
 }
@@ -72,7 +72,7 @@ impl Payload {
         w.activate(&realm)?;
         let payload = Self { realm, recs };
         match payload.enter(w, 0, &RecEnter::default())? {
-            Turn::Report(_) => Ok(payload),
+            Turn::Report(..) => Ok(payload),
             Turn::Exit(exit) => Err(unexpected("the start", &exit)),
         }
     }
@@ -86,7 +86,9 @@ impl Payload {
         }
         check!(exit.imm != DIED_IMM, "the payload died: {}", words(&exit));
         match Report::decode(&exit.gprs) {
-            Some(report) if exit.imm == COMMAND_IMM => Ok(Turn::Report(Box::new(report))),
+            Some(report) if exit.imm == COMMAND_IMM => {
+                Ok(Turn::Report(Box::new(report), Box::new(exit)))
+            }
             _ => Ok(Turn::Exit(Box::new(exit))),
         }
     }
@@ -100,7 +102,7 @@ impl Payload {
     pub(super) fn exit(&self, w: &mut World<'_>, command: Command) -> Outcome<Box<RecExit>> {
         match self.begin(w, command)? {
             Turn::Exit(exit) => Ok(exit),
-            Turn::Report(report) => Err(Stop::Failed(alloc::format!(
+            Turn::Report(report, _) => Err(Stop::Failed(alloc::format!(
                 "{command:x?} made no exit: {report:x?}"
             ))),
         }
@@ -109,7 +111,7 @@ impl Payload {
     /// Enters a vCPU that must report now.
     pub(super) fn resume(&self, w: &mut World<'_>, enter: &RecEnter) -> Outcome<Report> {
         match self.enter(w, 0, enter)? {
-            Turn::Report(report) => Ok(*report),
+            Turn::Report(report, _) => Ok(*report),
             Turn::Exit(exit) => Err(unexpected("an entry", &exit)),
         }
     }
@@ -129,7 +131,7 @@ impl Payload {
         let mut turn = self.enter(w, vcpu, &giving(command))?;
         for _ in 0..MOST_ENTRIES {
             match turn {
-                Turn::Report(report) => return Ok(*report),
+                Turn::Report(report, _) => return Ok(*report),
                 Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
                     turn = self.enter(w, vcpu, &RecEnter::default())?;
                 }
