@@ -78,7 +78,8 @@ pub(crate) enum Vm {
 /// Options of `cargo xtask run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The guest: `linux` (Debian's kernel), `test` (our payload), or the path of an arm64 Image
+    /// The guest: `linux` (Debian's kernel), `linux-16k` (the one with pages of 16 KiB), `test` (our
+    /// payload), or the path of an arm64 Image
     #[arg(long, default_value = "linux", value_parser = GuestKind::parse)]
     pub(crate) guest: GuestKind,
     /// What the guest runs as
@@ -105,6 +106,9 @@ pub(crate) struct RunArgs {
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", default_value = "3G", value_parser = size::parse)]
     pub(crate) qemu_mem: u64,
+    /// Keep all CPUs of a Linux guest busy with timers, interrupts and arithmetic for so many seconds
+    #[arg(long, value_name = "S")]
+    pub(crate) stress: Option<u32>,
     /// The host logs which pages of a normal VM become dirty
     #[arg(long)]
     pub(crate) dirty_log: bool,
@@ -132,6 +136,7 @@ impl RunArgs {
             rmm: None,
             smp: None,
             qemu_mem: 3 << 30,
+            stress: None,
             dirty_log: false,
             invalidate: false,
             verbose: false,

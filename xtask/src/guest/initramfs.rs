@@ -16,21 +16,35 @@ const INIT: &[u8] = include_bytes!("../../guest/init");
 
 /// Busybox's commands that init uses.
 const APPLETS: &[&str] = &[
-    "cat", "cut", "diff", "dmesg", "grep", "insmod", "ls", "mkdir", "mount", "mv", "poweroff",
-    "sed", "sh", "tr", "wc",
+    "cat", "cut", "dd", "diff", "dmesg", "grep", "insmod", "ls", "md5sum", "mkdir", "mount", "mv",
+    "poweroff", "rm", "sed", "sh", "sort", "tr", "wc",
 ];
 
 /// The module a Realm's user space asks for attestation tokens through.
 const MODULE: &str = "arm_cca_guest";
+
+/// Which kernel modules go in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Modules {
+    /// Those of Debian's kernel that init loads.
+    Ours,
+    /// None: they would not fit another kernel.
+    None,
+}
 
 /// Builds the archive.
 ///
 /// # Errors
 ///
 /// When a module is missing or cannot be unpacked.
-pub(crate) fn build(project: &Project, files: &GuestFiles) -> Result<Vec<u8>> {
+pub(crate) fn build(
+    project: &Project,
+    files: &GuestFiles,
+    wanted: Modules,
+    stress: Option<&[u8]>,
+) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
-    for folder in ["bin", "dev", "modules", "proc", "sys", "work"] {
+    for folder in ["bin", "dev", "proc", "sys", "work"] {
         archive.folder(folder);
     }
     archive.character_device("dev/console", (5, 1));
@@ -42,8 +56,14 @@ pub(crate) fn build(project: &Project, files: &GuestFiles) -> Result<Vec<u8>> {
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");
     }
-    for (number, (name, module)) in modules(project, &files.modules)?.iter().enumerate() {
-        archive.file(&format!("modules/{number:02}-{name}.ko"), 0o644, module);
+    if wanted == Modules::Ours {
+        archive.folder("modules");
+        for (number, (name, module)) in modules(project, &files.modules)?.iter().enumerate() {
+            archive.file(&format!("modules/{number:02}-{name}.ko"), 0o644, module);
+        }
+    }
+    if let Some(stress) = stress {
+        archive.file("bin/stress", 0o755, stress);
     }
     Ok(archive.finish())
 }

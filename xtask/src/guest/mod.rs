@@ -7,21 +7,26 @@ mod bundle;
 mod cpio;
 mod image_file;
 mod initramfs;
+mod stress;
 
 pub(crate) use bundle::{BundlePlan, write as write_bundle};
 pub(crate) use image_file::KernelImage;
 
+use self::initramfs::Modules;
+use crate::cli::RunArgs;
 use crate::image;
 use crate::project::Project;
-use crate::setup;
+use crate::setup::{self, Flavor, GuestFiles};
 use anyhow::Result;
 use std::path::PathBuf;
 
 /// The guest a user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GuestKind {
-    /// Debian's kernel with our init.
+    /// Debian's cloud kernel with our init.
     Linux,
+    /// Debian's kernel with pages of 16 KiB, with our init.
+    Linux16k,
     /// The payload of the on-target tests.
     Test,
     /// Another arm64 Image, with our init.
@@ -33,8 +38,9 @@ impl GuestKind {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "linux" => Ok(Self::Linux),
+            "linux-16k" => Ok(Self::Linux16k),
             "test" => Ok(Self::Test),
-            "" => Err("give linux, test or the path of an arm64 Image".to_string()),
+            "" => Err("give linux, linux-16k, test or the path of an arm64 Image".to_string()),
             path => Ok(Self::Path(path.into())),
         }
     }
@@ -54,25 +60,34 @@ pub(crate) struct Guest {
 /// # Errors
 ///
 /// A refusal when the user's file is not an arm64 Image or Debian's cannot be fetched.
-pub(crate) fn prepare(project: &Project, kind: &GuestKind) -> Result<Guest> {
-    match kind {
-        GuestKind::Linux => {
-            let files = setup::guest_files(project)?;
-            Ok(Guest {
-                kernel: KernelImage::read(&files.kernel)?,
-                initramfs: Some(initramfs::build(project, &files)?),
-            })
-        }
+pub(crate) fn prepare(project: &Project, args: &RunArgs) -> Result<Guest> {
+    let initramfs = |files: &GuestFiles, modules| {
+        let stress = match args.stress {
+            Some(_) => Some(stress::build(project)?),
+            None => None,
+        };
+        initramfs::build(project, files, modules, stress.as_deref())
+    };
+    let linux = |flavor| {
+        let files = setup::guest_files(project, flavor)?;
+        Ok(Guest {
+            kernel: KernelImage::read(&files.kernel)?,
+            initramfs: Some(initramfs(&files, Modules::Ours)?),
+        })
+    };
+    match &args.guest {
+        GuestKind::Linux => linux(Flavor::Cloud),
+        GuestKind::Linux16k => linux(Flavor::Pages16k),
         GuestKind::Test => Ok(Guest {
             kernel: KernelImage::read(&image::test_realm(project)?)?,
             initramfs: None,
         }),
         GuestKind::Path(path) => {
             let kernel = KernelImage::read(path)?;
-            let files = setup::guest_files(project)?;
+            let files = setup::guest_files(project, Flavor::Cloud)?;
             Ok(Guest {
                 kernel,
-                initramfs: Some(initramfs::build(project, &files)?),
+                initramfs: Some(initramfs(&files, Modules::None)?),
             })
         }
     }
@@ -85,6 +100,7 @@ mod tests {
     #[test]
     fn guest_kind_parse_names_and_paths() {
         assert_eq!(GuestKind::parse("linux"), Ok(GuestKind::Linux));
+        assert_eq!(GuestKind::parse("linux-16k"), Ok(GuestKind::Linux16k));
         assert_eq!(GuestKind::parse("test"), Ok(GuestKind::Test));
         assert_eq!(
             GuestKind::parse("./linux"),

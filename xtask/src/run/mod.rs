@@ -81,7 +81,7 @@ pub(crate) fn command(project: &Project, args: &RunArgs) -> Result<()> {
 /// A refusal for bad input, or when something cannot be built; a guest that fails is no error here.
 pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     let smp = check_numbers(args)?;
-    let guest = guest::prepare(project, &args.guest)?;
+    let guest = guest::prepare(project, args)?;
     check_fit(args, &guest, &Board::QemuVirt.table(project)?)?;
     let plan = plan(args, &guest)?;
     let machine = Machine {
@@ -94,7 +94,10 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
         takes_input: true,
     };
     let expect = match args.guest {
-        GuestKind::Linux => Expect::linux(args.vm),
+        GuestKind::Linux | GuestKind::Linux16k if args.stress.is_some() => {
+            Expect::linux(args.vm).under_stress()
+        }
+        GuestKind::Linux | GuestKind::Linux16k => Expect::linux(args.vm),
         GuestKind::Test => Expect::payload(args.vm),
         GuestKind::Path(_) => Expect::result_only(),
     };
@@ -108,7 +111,7 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
 /// Those of [`execute`] before it starts the machine.
 pub(crate) fn write_bundle_only(project: &Project, args: &RunArgs, file: &Path) -> Result<()> {
     check_numbers(args)?;
-    let guest = guest::prepare(project, &args.guest)?;
+    let guest = guest::prepare(project, args)?;
     guest::write_bundle(&plan(args, &guest)?, file)?;
     Ok(())
 }
@@ -136,6 +139,7 @@ fn plan<'a>(args: &RunArgs, guest: &'a Guest) -> Result<BundlePlan<'a>> {
 fn name(args: &RunArgs) -> String {
     let guest = match args.guest {
         GuestKind::Linux => "linux",
+        GuestKind::Linux16k => "linux-16k",
         GuestKind::Test => "test",
         GuestKind::Path(_) => "other",
     };
@@ -171,6 +175,17 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
             "--timeout {} is not possible, give 1 to {DAY} seconds",
             args.timeout
         )));
+    }
+    if args
+        .stress
+        .is_some_and(|seconds| seconds == 0 || u64::from(seconds) >= args.timeout)
+    {
+        return Err(refuse(
+            "--stress takes a number of seconds that is less than the --timeout",
+        ));
+    }
+    if args.stress.is_some() && args.guest == GuestKind::Test {
+        return Err(refuse("--stress is for Linux guests"));
     }
     if args.mem == 0 || !args.mem.is_multiple_of(MEMORY_UNIT) {
         return Err(refuse(format!(
@@ -253,9 +268,12 @@ fn command_line(args: &RunArgs, secret: &[u8; 32]) -> String {
         Vm::Both => String::new(),
     };
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let stress = args
+        .stress
+        .map_or_else(String::new, |seconds| format!(" bailey.stress={seconds}"));
     format!(
         "{early}console=ttyAMA0 printk.devkmsg=on panic=-1 rdinit=/init bailey.vm={vm} \
-         bailey.cpus={} bailey.mem={} bailey.secret={secret}",
+         bailey.cpus={} bailey.mem={} bailey.secret={secret}{stress}",
         args.cpus,
         args.mem >> 20
     )

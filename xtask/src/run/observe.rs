@@ -15,6 +15,9 @@ const REALM_CHECKS: &[&str] = &[
 /// Checks a Linux guest makes as a normal VM.
 const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "pattern"];
 
+/// Checks a Linux guest makes under stress.
+const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
+
 /// What TF-A says when it gives up.
 const EL3_CRASHES: &[&str] = &[
     "Unhandled Exception",
@@ -69,6 +72,14 @@ impl Expect {
             checks,
             guests_done: if vm == Vm::Both { 2 } else { 1 },
         }
+    }
+
+    /// The same guest, or each of them, under stress.
+    pub(crate) fn under_stress(mut self) -> Self {
+        for _ in 0..self.guests_done {
+            self.checks.extend(STRESS_CHECKS);
+        }
+        self
     }
 
     /// Our own payload, whose list of checks is in `tests/realm`: some of its first and its last.

@@ -39,6 +39,12 @@ fn check_numbers_absurd() {
         |args: &mut RunArgs| args.mem = 0,
         |args: &mut RunArgs| args.mem = 4096,
         |args: &mut RunArgs| args.timeout = 0,
+        |args: &mut RunArgs| args.stress = Some(0),
+        |args: &mut RunArgs| args.stress = Some(600),
+        |args: &mut RunArgs| {
+            args.stress = Some(1);
+            args.guest = GuestKind::Test;
+        },
         |args: &mut RunArgs| args.timeout = u64::MAX,
         |args: &mut RunArgs| args.smp = Some(1),
         |args: &mut RunArgs| args.smp = Some(1000),

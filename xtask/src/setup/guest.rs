@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The guest: Debian's arm64 cloud kernel, its modules and a static busybox, downloaded from a
+//! The guest: one of Debian's arm64 kernels, its modules and a static busybox, downloaded from a
 //! foreign suite and architecture and unpacked, never installed.
 
 use super::apt::{AptRoot, Purpose};
@@ -17,8 +17,40 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The flavor in the names of the kernel's packages.
-const FLAVOR: &str = "-cloud-arm64";
+/// One of the kernels that Debian builds for arm64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// For virtual machines, with pages of 4 KiB.
+    Cloud,
+    /// For every machine, with pages of 16 KiB.
+    Pages16k,
+}
+
+impl Flavor {
+    /// How the names of its packages and its release end.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Cloud => "-cloud-arm64",
+            Self::Pages16k => "-arm64-16k",
+        }
+    }
+
+    /// Its folder in the cache.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Cloud => "guest",
+            Self::Pages16k => "guest-16k",
+        }
+    }
+
+    /// What there is to download, in MB.
+    fn download_mb(self) -> u32 {
+        match self {
+            Self::Cloud => 30,
+            Self::Pages16k => 100,
+        }
+    }
+}
 
 /// Unpacked files for the guest.
 #[derive(Debug)]
@@ -38,18 +70,18 @@ pub(crate) struct GuestFiles {
 /// # Errors
 ///
 /// A refusal when the download is not possible.
-pub(crate) fn fetch(project: &Project) -> Result<GuestFiles> {
-    let home = project.cache().join("guest");
+pub(crate) fn fetch(project: &Project, flavor: Flavor) -> Result<GuestFiles> {
+    let home = project.cache().join(flavor.folder());
     let folder = match cached(project, &home) {
         Some(folder) => folder,
-        None => download(project, &home)?,
+        None => download(project, flavor, &home)?,
     };
     let modules = folder.join("usr/lib/modules");
     let release = fs::read_dir(&modules)
         .with_context(|| format!("no modules in {}", folder.display()))?
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .find(|name| name.ends_with(FLAVOR))
+        .find(|name| name.ends_with(flavor.suffix()))
         .with_context(|| format!("no kernel in {}", folder.display()))?;
     let modules = modules.join(&release);
     let kernel = [
@@ -95,7 +127,7 @@ fn cached(project: &Project, home: &Path) -> Option<PathBuf> {
     folders.into_iter().find(|folder| stamp::is_intact(folder))
 }
 
-fn download(project: &Project, home: &Path) -> Result<PathBuf> {
+fn download(project: &Project, flavor: Flavor, home: &Path) -> Result<PathBuf> {
     let mirror = host::mirror(project);
     let busybox = &project.versions.busybox;
     for suite in &project.versions.kernel.suites {
@@ -104,17 +136,19 @@ fn download(project: &Project, home: &Path) -> Result<PathBuf> {
             Source::new(&mirror, &busybox.suite),
         ];
         let root = AptRoot::open(project, "guest", Purpose::Download("arm64"), &suites, &[])?;
-        let Some(release) = choose_kernel(project, &root)? else {
+        let Some(release) = choose_kernel(project, flavor, &root)? else {
             continue;
         };
+        let suffix = flavor.suffix();
         let packages = [
-            format!("linux-binary-{release}{FLAVOR}"),
-            format!("linux-modules-{release}{FLAVOR}"),
+            format!("linux-binary-{release}{suffix}"),
+            format!("linux-modules-{release}{suffix}"),
             choose_busybox(project, &root)?,
         ];
         say(format!(
-            "downloading {} (30 MB): the Linux that runs as the guest",
-            packages.join(", ")
+            "downloading {} ({} MB): the Linux that runs as the guest",
+            packages.join(", "),
+            flavor.download_mb()
         ));
         let archives = project.cache().join("apt/guest/packages");
         let folder = home.join(&release);
@@ -125,8 +159,9 @@ fn download(project: &Project, home: &Path) -> Result<PathBuf> {
     }
     let kernel = &project.versions.kernel;
     Err(refuse(format!(
-        "the archive {mirror} has no arm64 cloud kernel of at least {} in {}; give one with \
+        "the archive {mirror} has no kernel linux-binary-*{} of at least {} in {}; give one with \
          `cargo xtask run --guest <Image>`",
+        flavor.suffix(),
         kernel.minimum,
         kernel.suites.join(" or ")
     )))
@@ -158,12 +193,13 @@ fn unpack(
 }
 
 /// Returns the release to take from a root: the preferred one, else the newest that will do.
-fn choose_kernel(project: &Project, root: &AptRoot) -> Result<Option<String>> {
+fn choose_kernel(project: &Project, flavor: Flavor, root: &AptRoot) -> Result<Option<String>> {
     let kernel = &project.versions.kernel;
-    let names = root.search(&format!("^linux-binary-[0-9].*{FLAVOR}$"))?;
+    let suffix = flavor.suffix();
+    let names = root.search(&format!("^linux-binary-[0-9].*{suffix}$"))?;
     let releases: Vec<_> = names
         .iter()
-        .filter_map(|name| name.strip_prefix("linux-binary-")?.strip_suffix(FLAVOR))
+        .filter_map(|name| name.strip_prefix("linux-binary-")?.strip_suffix(suffix))
         .collect();
     let chosen = newest(&releases, &kernel.preferred, &kernel.minimum);
     if let Some(release) = chosen.filter(|release| *release != kernel.preferred) {

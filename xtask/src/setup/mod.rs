@@ -17,9 +17,11 @@ mod sources;
 mod stamp;
 
 pub(crate) use firmware::source_tree as firmware_source;
-pub(crate) use guest::{GuestFiles, fetch as guest_files};
+pub(crate) use guest::{Flavor, GuestFiles, fetch as guest_files};
 pub(crate) use host::{Tool, ensure as ensure_tools};
-pub(crate) use rust::{ensure as ensure_core_library, ensure_component, find_llvm_tool};
+pub(crate) use rust::{
+    ensure as ensure_core_library, ensure_component, ensure_target, find_llvm_tool,
+};
 
 use crate::board::Board;
 use crate::project::Project;
@@ -39,7 +41,7 @@ pub(crate) fn say(text: impl AsRef<str>) {
 pub(crate) fn everything(project: &Project) -> Result<()> {
     ensure_tools(project, Tool::ALL)?;
     ensure_core_library(project)?;
-    let guest = guest_files(project)?;
+    let guest = guest_files(project, Flavor::Cloud)?;
     say(format!("guest kernel {}", guest.release));
     for board in [Board::QemuVirt, Board::Fvp] {
         tfa::ensure(project, board)?;

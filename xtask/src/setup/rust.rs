@@ -46,22 +46,13 @@ impl CoreLibrary {
 pub(crate) fn ensure(project: &Project) -> Result<CoreLibrary> {
     let target = &project.versions.rust.target;
     let has_rustup = shell::find_program("rustup").is_some();
-    if !has_prebuilt(project)? && has_rustup {
-        say(format!(
-            "rustup target add {target}: the images are built for it"
-        ));
-        let added = shell::run_logged(
-            project,
-            "rustup-target",
-            Command::new("rustup")
-                .args(["target", "add", target])
-                .current_dir(project.root()),
-        );
-        if added.is_err() {
-            say("rustup cannot fetch it, building core from Debian's rust-src instead");
-        }
+    if !has_prebuilt(project, target)?
+        && has_rustup
+        && add_target(project, target, "the images are built for it").is_err()
+    {
+        say("rustup cannot fetch it, building core from Debian's rust-src instead");
     }
-    if has_prebuilt(project)? {
+    if has_prebuilt(project, target)? {
         if has_rustup && find_llvm_tool(project, "llvm-objcopy").is_none() {
             say("rustup component add llvm-tools: turns programs into raw images");
             // Binutils of the cross compiler do the same, so that a failure here is harmless.
@@ -76,6 +67,33 @@ pub(crate) fn ensure(project: &Project) -> Result<CoreLibrary> {
         return Ok(CoreLibrary::Prebuilt);
     }
     Ok(CoreLibrary::FromSource(library_source(project)?))
+}
+
+/// Makes a target available whose standard library is needed.
+///
+/// # Errors
+///
+/// A refusal when rustup cannot add it.
+pub(crate) fn ensure_target(project: &Project, target: &str, why: &str) -> Result<()> {
+    if has_prebuilt(project, target)? {
+        return Ok(());
+    }
+    add_target(project, target, why).map_err(|_| {
+        refuse(format!(
+            "the Rust target {target} is missing and rustup cannot add it: {why}"
+        ))
+    })
+}
+
+fn add_target(project: &Project, target: &str, why: &str) -> Result<()> {
+    say(format!("rustup target add {target}: {why}"));
+    shell::run_logged(
+        project,
+        "rustup-target",
+        Command::new("rustup")
+            .args(["target", "add", target])
+            .current_dir(project.root()),
+    )
 }
 
 /// Adds a component of the toolchain whose program is missing.
@@ -108,16 +126,8 @@ pub(crate) fn ensure_component(project: &Project, component: &str, program: &str
     })
 }
 
-fn has_prebuilt(project: &Project) -> Result<bool> {
-    let folder = rustc(
-        project,
-        &[
-            "--print",
-            "target-libdir",
-            "--target",
-            &project.versions.rust.target,
-        ],
-    )?;
+fn has_prebuilt(project: &Project, target: &str) -> Result<bool> {
+    let folder = rustc(project, &["--print", "target-libdir", "--target", target])?;
     Ok(fs::read_dir(folder).is_ok_and(|entries| {
         entries
             .flatten()
