@@ -205,9 +205,13 @@ impl FakeMachine {
         into: &mut [u8],
     ) -> Result<(), AccessFault> {
         let words = self.words_of(from, Pas::NonSecure)?;
-        for (n, byte) in into.iter_mut().enumerate() {
-            let at = offset + n;
-            *byte = words[at / 8].load(Ordering::Relaxed).to_le_bytes()[at % 8];
+        let (mut at, mut rest) = (offset, into);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut((8 - at % 8).min(rest.len()));
+            let bytes = words[at / 8].load(Ordering::Relaxed).to_le_bytes();
+            now.copy_from_slice(&bytes[at % 8..][..now.len()]);
+            at += now.len();
+            rest = later;
         }
         Ok(())
     }
@@ -224,11 +228,14 @@ impl FakeMachine {
         from: &[u8],
     ) -> Result<(), AccessFault> {
         let words = self.words_of(to, Pas::NonSecure)?;
-        for (n, byte) in from.iter().enumerate() {
-            let at = offset + n;
+        let (mut at, mut rest) = (offset, from);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at((8 - at % 8).min(rest.len()));
             let mut bytes = words[at / 8].load(Ordering::Relaxed).to_le_bytes();
-            bytes[at % 8] = *byte;
+            bytes[at % 8..][..now.len()].copy_from_slice(now);
             words[at / 8].store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+            at += now.len();
+            rest = later;
         }
         Ok(())
     }
@@ -239,6 +246,18 @@ impl FakeMachine {
         let pas = self.pas(granule.phys()).expect("a granule of this machine");
         self.words_of(granule, pas)
             .map_or(0, |words| words[word].load(Ordering::SeqCst))
+    }
+
+    /// Returns all words of a granule whoever owns it, for invariant checks.
+    #[must_use]
+    pub fn inspect_all(&self, granule: GranuleAddr) -> [u64; GRANULE_BYTES / 8] {
+        let pas = self.pas(granule.phys()).expect("a granule of this machine");
+        let words = self.words_of(granule, pas).unwrap_or(&[]);
+        let mut all = [0; GRANULE_BYTES / 8];
+        for (word, to) in words.iter().zip(&mut all) {
+            *to = word.load(Ordering::Relaxed);
+        }
+        all
     }
 
     /// Loads one word of a granule as something that sees it in `pas`, such as a Realm.

@@ -9,12 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, RttLevel};
+use rmi::{GRANULE_SIZE, GranuleAddr, RttLevel};
 use rmm::realm::{Rd, RealmTables};
 use rmm::rtt::Rtte;
 use rmm_fake::{Pas, walk};
 use rmm_granule::StateCode;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::machine::Site;
 
@@ -97,12 +97,9 @@ fn audit_granule(
 
 /// Reads a Realm's descriptor.
 fn tables_of(site: &Site<'_>, rd: u64) -> RealmTables {
-    let mut bytes = Vec::with_capacity(GRANULE_BYTES);
-    for word in 0..GRANULE_BYTES / 8 {
-        let value = site.machine.inspect(address(rd), word);
-        bytes.extend_from_slice(&value.to_le_bytes());
-    }
-    let (descriptor, _) = Rd::read_from_prefix(&bytes).expect("a granule holds a descriptor");
+    let words = site.machine.inspect_all(address(rd));
+    let (descriptor, _) =
+        Rd::read_from_prefix(words.as_bytes()).expect("a granule holds a descriptor");
     descriptor.tables()
 }
 
@@ -162,12 +159,19 @@ fn audit_table(
 ) -> Result<(), String> {
     name(site, table, StateCode::Rtt, by, named)?;
     let mut references = 0;
-    for entry in 0..level.entries() {
+    let words = site.machine.inspect_all(address(table));
+    // The last entry that was looked at, if nothing hangs on it.
+    let mut last_dead = None;
+    for (entry, raw) in words[..level.entries()].iter().copied().enumerate() {
         let ipa = base + entry as u64 * level.block_size();
-        let raw = site.machine.inspect(address(table), entry);
         let is_protected = tables.tree.is_protected(rmi::Ipa::new(ipa));
+        if last_dead == Some((raw, is_protected)) {
+            continue;
+        }
         let decoded = Rtte::decode(raw, level, tables.tree.format())
             .map_err(|_| format!("entry {entry} of {table:#x} is {raw:#x}"))?;
+        let is_dead = matches!(decoded, Rtte::Unassigned { .. } | Rtte::UnassignedNs);
+        last_dead = is_dead.then_some((raw, is_protected));
         let is_right_half = match decoded {
             Rtte::Unassigned { .. } => is_protected,
             Rtte::UnassignedNs | Rtte::AssignedNs { .. } => !is_protected,

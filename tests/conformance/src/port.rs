@@ -222,9 +222,7 @@ impl RmiPort for InProcess<'_> {
                 .map(|pas| format!("{pas:?}"))
                 .hash(&mut hasher);
             if !matches!(state, StateCode::Delegated) {
-                for word in 0..GRANULE_BYTES / 8 {
-                    self.site.machine.inspect(at, word).hash(&mut hasher);
-                }
+                self.site.machine.inspect_all(at).hash(&mut hasher);
             }
         }
         for word in self.site.vmids {

@@ -3,7 +3,7 @@
 
 //! Random walks of the monitor beside the model.
 //!
-//! `BAILEY_WALK_STEPS` is the number of steps (20,000 if not set), `BAILEY_WALK_SEED` the first seed. A
+//! `BAILEY_WALK_STEPS` is the number of steps (1,000,000 if not set), `BAILEY_WALK_SEED` the first seed. A
 //! failing walk prints its seed and the shortest steps that still fail.
 
 use std::sync::Mutex;
@@ -42,7 +42,7 @@ fn machines() -> Vec<Profile> {
 
 #[test]
 fn walks_agree_with_the_model() {
-    let steps = number("BAILEY_WALK_STEPS", 20_000);
+    let steps = number("BAILEY_WALK_STEPS", 1_000_000);
     let first = number("BAILEY_WALK_SEED", 1) as u64;
     let walks = steps.div_ceil(WALK);
     let machines = machines();

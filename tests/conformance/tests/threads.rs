@@ -25,7 +25,7 @@ const BLOCK: u64 = 0x20_0000;
 const THREADS: usize = 4;
 
 /// Calls of a PE between two quiet points.
-const CALLS: usize = if cfg!(debug_assertions) { 300 } else { 3_000 };
+const CALLS: usize = 3_000;
 
 /// Quiet points.
 const ROUNDS: u64 = 6;

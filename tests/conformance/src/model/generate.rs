@@ -128,9 +128,9 @@ impl Generator {
         let is_right = !self.rng.percent(3);
         let count = model.granules.len() as u64;
         let skip = self.rng.below(count.max(1)) as usize;
-        let fits = |granule: &&(u64, super::Granule)| !is_right || granule.1.used == used;
-        let all: Vec<_> = model.granules().collect();
-        let found = all[skip..].iter().chain(&all[..skip]).find(fits);
+        let fits = |granule: &(u64, super::Granule)| !is_right || granule.1.used == used;
+        let behind = model.granules().skip(skip);
+        let found = behind.chain(model.granules().take(skip)).find(fits);
         found.map_or(0, |granule| granule.0)
     }
 

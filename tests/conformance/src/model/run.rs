@@ -229,7 +229,10 @@ impl<'m> Session<'m> {
         let mut places = Vec::new();
         for (rd, tree) in self.model.trees() {
             for (level, base, _, entries) in tree.tables() {
-                let is_new = |n: usize| n < 17 || n == 511 || entries[n] != entries[n - 1];
+                // Of entries that follow from the one before, a few stand for all.
+                let follows =
+                    |n: usize| entries[n] == entries[n - 1].part(super::tree::size(level));
+                let is_new = |n: usize| n < 17 || n == 511 || !follows(n);
                 for n in (0..entries.len()).filter(|n| is_new(*n)) {
                     places.push((rd, base + n as u64 * super::tree::size(level), level));
                 }

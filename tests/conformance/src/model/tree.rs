@@ -47,7 +47,7 @@ impl Entry {
     }
 
     /// Returns the entry of a part of what this one covers.
-    fn part(self, offset: u64) -> Self {
+    pub(super) fn part(self, offset: u64) -> Self {
         match self {
             Self::Assigned { pa, ripas } => Self::Assigned {
                 pa: pa + offset,
