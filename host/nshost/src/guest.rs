@@ -16,15 +16,16 @@ use host_mm::vm::{VcpuMemory, Vm as MemoryVm};
 use host_vmm::exits::{self, AccessKind, MemoryFault};
 use host_vmm::machine::VcpuSet;
 use host_vmm::vcpu::{Host, HostCallAnswer, MemoryFaults, RipasAnswer};
+use host_vmm::virtio::SharedMemory;
 use host_vmm::vm::Vm;
 use log::{debug, error, info, warn};
 use rmi::rec_run::REC_GPRS;
-use rmi::{Ripas, RipasChange};
+use rmi::{Ipa, Ripas, RipasChange};
 use spin::Mutex;
 
 use crate::gic::Interrupt;
 use crate::machine::Machine;
-use crate::{console, gic, pe, timer};
+use crate::{console, cpu, gic, pe, timer};
 
 /// Most characters taken from the console at a time; the guest's FIFO has room for fewer.
 const CONSOLE_BYTES: usize = 16;
@@ -42,6 +43,16 @@ impl<'a, 'h> GuestMemory<'a, 'h> {
     pub(crate) fn new(vm: &'a MemoryVm<'h, Machine>, vcpus: usize, recs: &'a [Rec]) -> Self {
         let vcpus = (0..vcpus).map(|_| Mutex::new(vm.new_vcpu())).collect();
         Self { vm, recs, vcpus }
+    }
+}
+
+impl SharedMemory for GuestMemory<'_, '_> {
+    fn read(&self, ipa: Ipa, bytes: &mut [u8]) -> Option<()> {
+        self.vm.read(ipa, bytes).ok()
+    }
+
+    fn write(&self, ipa: Ipa, bytes: &[u8]) -> Option<()> {
+        self.vm.write(ipa, bytes).ok()
     }
 }
 
@@ -179,6 +190,10 @@ impl Host for Events<'_> {
 
     fn console_line(&self, line: &str) {
         console::guest_line(line);
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> Option<()> {
+        cpu::fill_random(bytes)
     }
 
     fn host_call(&self, _vcpu: usize, _imm: u16, _gprs: &mut [u64; REC_GPRS]) -> HostCallAnswer {

@@ -9,9 +9,9 @@
 
 use crate::image::{DEVICE_TREE_ROOM, Placed};
 use crate::machine::{
-    GICD_BASE, GICD_BYTES, GICR_BASE, GICR_BYTES, GuestMap, MAINTENANCE_INTID,
-    PHYSICAL_TIMER_INTID, RAM_BASE, UART_BASE, UART_BYTES, UART_INTID, VIRTUAL_TIMER_INTID,
-    mpidr_of,
+    ENTROPY_BASE, ENTROPY_BYTES, ENTROPY_INTID, GICD_BASE, GICD_BYTES, GICR_BASE, GICR_BYTES,
+    GuestMap, MAINTENANCE_INTID, PHYSICAL_TIMER_INTID, RAM_BASE, UART_BASE, UART_BYTES, UART_INTID,
+    VIRTUAL_TIMER_INTID, mpidr_of,
 };
 use alloc::format;
 use alloc::string::String;
@@ -49,6 +49,8 @@ pub struct GuestTree<'a> {
     pub initrd: Option<Placed>,
     /// Random bytes for the guest's generator and its address space, if there are any.
     pub seed: Option<Seed>,
+    /// The host has random numbers for the guest's device.
+    pub has_entropy: bool,
 }
 
 /// Random bytes for a guest. They come from the host, so a Realm mixes them in without trusting
@@ -118,6 +120,11 @@ impl GuestTree<'_> {
             .child(self.interrupt_controller()?)
             .child(clock()?)
             .child(uart()?);
+        let root = if self.has_entropy {
+            root.child(entropy()?)
+        } else {
+            root
+        };
         tree.root = root.build();
         let bytes = tree.to_dtb();
         if bytes.len() as u64 > DEVICE_TREE_ROOM {
@@ -220,6 +227,18 @@ fn uart() -> Result<Node, TreeError> {
         .with("clock-names", strings(&["uartclk", "apb_pclk"]))
 }
 
+/// The device's accesses to memory are coherent with the guest's caches.
+fn entropy() -> Result<Node, TreeError> {
+    Node::new(&format!("virtio_mmio@{ENTROPY_BASE:x}"))?
+        .with("compatible", "virtio,mmio")?
+        .with("reg", reg(&[(ENTROPY_BASE, ENTROPY_BYTES)]))?
+        .with(
+            "interrupts",
+            [KIND_SPI, ENTROPY_INTID - FIRST_SPI, LEVEL_HIGH],
+        )?
+        .flag("dma-coherent")
+}
+
 fn uart_name() -> String {
     format!("pl011@{UART_BASE:x}")
 }
@@ -291,6 +310,7 @@ mod tests {
             command_line,
             initrd: Some(initrd),
             seed: Some(seed),
+            has_entropy: true,
         };
         tree.to_bytes()
     }
@@ -368,6 +388,17 @@ mod tests {
         let gic = tree.find_node("/interrupt-controller@8000000").unwrap();
         let parent = words(tree.root(), "interrupt-parent");
         assert_eq!(parent, [gic.phandle().unwrap().unwrap()]);
+    }
+
+    #[test]
+    fn random_numbers_come_from_a_coherent_device() {
+        let bytes = sample("").unwrap();
+        let tree = Fdt::new(&bytes).unwrap();
+        let device = tree.find_node("/virtio_mmio@a000000").unwrap();
+        assert!(device.is_compatible("virtio,mmio"));
+        assert_eq!(ranges(device), [(0x0A00_0000, 0x200)]);
+        assert_eq!(words(device, "interrupts"), [0, 2, 4]);
+        assert!(device.property("dma-coherent").is_some());
     }
 
     #[test]

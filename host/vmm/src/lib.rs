@@ -27,4 +27,5 @@ pub mod psci;
 pub mod summary;
 pub mod uart;
 pub mod vcpu;
+pub mod virtio;
 pub mod vm;

@@ -26,8 +26,15 @@ pub const UART_BASE: u64 = 0x0900_0000;
 /// Size of the PL011's registers in bytes.
 pub const UART_BYTES: u64 = 0x1000;
 
+/// First address of the source of random numbers.
+pub const ENTROPY_BASE: u64 = 0x0A00_0000;
+/// Size of its registers in bytes.
+pub const ENTROPY_BYTES: u64 = 0x200;
+
 /// Interrupt of the PL011: SPI 1.
 pub const UART_INTID: u32 = 33;
+/// Interrupt of the source of random numbers: SPI 2.
+pub const ENTROPY_INTID: u32 = 34;
 /// Interrupt of the GIC CPU interface's maintenance signal: PPI 9.
 pub const MAINTENANCE_INTID: u32 = 25;
 /// Interrupt of the virtual timer: PPI 11.
@@ -128,6 +135,8 @@ pub enum Device {
     Redistributor(usize),
     /// The console.
     Uart,
+    /// The source of random numbers.
+    Entropy,
 }
 
 /// The address space of one VM.
@@ -209,6 +218,8 @@ impl GuestMap {
             Place::Device(Device::Redistributor(vcpu), offset % GICR_BYTES)
         } else if contains(UART_BASE, UART_BYTES, address) {
             Place::Device(Device::Uart, address - UART_BASE)
+        } else if contains(ENTROPY_BASE, ENTROPY_BYTES, address) {
+            Place::Device(Device::Entropy, address - ENTROPY_BASE)
         } else {
             Place::Hole
         }
@@ -279,6 +290,8 @@ mod tests {
             Place::Device(Device::Redistributor(0), 0x1_0100)
         );
         assert_eq!(at(0x080E_0000), Place::Hole);
+        assert_eq!(at(0x0A00_01FC), Place::Device(Device::Entropy, 0x1FC));
+        assert_eq!(at(0x0A00_0200), Place::Hole);
         assert_eq!(at(0x8FFF_FFFF), Place::Memory(Ipa::new(0x8FFF_FFFF)));
         assert_eq!(at(0x9000_0000), Place::Hole);
     }

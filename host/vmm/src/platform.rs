@@ -201,6 +201,7 @@ mod tests {
             command_line: "",
             initrd: None,
             seed: None,
+            has_entropy: false,
         };
         tree.to_bytes().unwrap()
     }

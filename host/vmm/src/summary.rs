@@ -131,6 +131,7 @@ pub struct VmCounters {
     distributor: AccessCounters,
     redistributor: AccessCounters,
     uart: AccessCounters,
+    entropy: AccessCounters,
     /// Accesses to addresses where there is nothing.
     pub hole_accesses: Counter,
     /// Writes that send interrupts.
@@ -195,6 +196,7 @@ impl VmCounters {
             ("distributor", &self.distributor),
             ("redistributor", &self.redistributor),
             ("uart", &self.uart),
+            ("entropy", &self.entropy),
         ];
         for (name, accesses) in devices {
             let (reads, writes) = (accesses.reads.get(), accesses.writes.get());
@@ -219,6 +221,7 @@ impl VmCounters {
             Device::Distributor => &self.distributor,
             Device::Redistributor(_) => &self.redistributor,
             Device::Uart => &self.uart,
+            Device::Entropy => &self.entropy,
         }
     }
 }

@@ -20,7 +20,8 @@ pub use crate::vm::EnterError;
 use crate::exits::{AccessKind, Exit, MemoryFault, Mmio, MmioOperation, PsciCall, SystemRegister};
 use crate::machine::{Half, Place, VcpuSet, vcpu_of};
 use crate::psci::AfterOff;
-use crate::vm::{PSCI_STATUS, StopReason, Vm};
+use crate::virtio::SharedMemory;
+use crate::vm::{PSCI_STATUS, Register, StopReason, Vm};
 use rmi::psci::{PsciFunction, PsciReturn};
 use rmi::rec_run::REC_GPRS;
 use rmi::status::REALM_INDEX_SYSTEM_OFF;
@@ -58,7 +59,7 @@ pub trait VcpuPort {
 }
 
 /// Guest memory.
-pub trait MemoryFaults {
+pub trait MemoryFaults: SharedMemory {
     /// Makes the address accessible. The guest is entered again and retries.
     ///
     /// # Errors
@@ -86,6 +87,9 @@ pub trait Host {
 
     /// Prints a line of the guest's console.
     fn console_line(&self, line: &str);
+
+    /// Fills bytes with random numbers; nothing without a source of them.
+    fn fill_random(&self, bytes: &mut [u8]) -> Option<()>;
 
     /// Answers a call of the guest to the host, in place.
     fn host_call(&self, vcpu: usize, imm: u16, gprs: &mut [u64; REC_GPRS]) -> HostCallAnswer;
@@ -227,8 +231,18 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
         match (self.vm.map().locate(fault.ipa), mmio) {
             (Place::Memory(_), _) => self.memory_fault(fault),
             (Place::Device(device, offset), Some(mmio)) => {
-                let (vm, vcpu) = (self.vm, self.vcpu);
-                let answer = vm.access_device(vcpu, device, offset, mmio, self.host);
+                let register = Register {
+                    device,
+                    offset,
+                    size_bytes: mmio.size_bytes,
+                };
+                let answer = self.vm.access_device(
+                    self.vcpu,
+                    register,
+                    mmio.operation,
+                    self.memory,
+                    self.host,
+                );
                 match mmio.operation {
                     MmioOperation::Read => self.enter.complete_mmio_read(answer),
                     MmioOperation::Write(_) => self.enter.complete_mmio_write(),

@@ -6,15 +6,16 @@
 //! A [`Vm`] is shared by every PE that runs one of its vCPUs. It is running until the first call of
 //! [`Vm::stop`]; every vCPU sees the reason at its next exit.
 
-use crate::exits::{Mmio, MmioOperation, cut};
+use crate::exits::{MmioOperation, cut};
 use crate::gic::{Gic, SgiRegister};
 use crate::machine::{
-    Device, GuestMap, PHYSICAL_TIMER_INTID, UART_INTID, VIRTUAL_TIMER_INTID, VcpuSet,
+    Device, ENTROPY_INTID, GuestMap, PHYSICAL_TIMER_INTID, UART_INTID, VIRTUAL_TIMER_INTID, VcpuSet,
 };
 use crate::psci::Power;
 use crate::summary::VmCounters;
 use crate::uart::{LineAssembler, Uart};
 use crate::vcpu::Host;
+use crate::virtio::{Entropy, SharedMemory};
 use core::fmt;
 use rmi::psci::PsciReturn;
 use rmi::{Ipa, RecExit, RmiError};
@@ -127,6 +128,7 @@ pub struct Vm {
     map: GuestMap,
     gic: Gic,
     console: Mutex<Console>,
+    entropy: Mutex<Entropy>,
     power: Power,
     end: Once<StopReason>,
     counters: VmCounters,
@@ -147,6 +149,7 @@ impl Vm {
             gic: Gic::new(map.vcpus(), list_count),
             map,
             console: Mutex::default(),
+            entropy: Mutex::default(),
             power: Power::new(VcpuSet::only(0)),
             end: Once::new(),
             counters: VmCounters::default(),
@@ -220,22 +223,19 @@ impl Vm {
     pub(crate) fn access_device(
         &self,
         vcpu: usize,
-        device: Device,
-        offset: u64,
-        mmio: &Mmio,
+        register: Register,
+        operation: MmioOperation,
+        memory: &impl SharedMemory,
         host: &impl Host,
     ) -> u64 {
-        match mmio.operation {
+        match operation {
             MmioOperation::Read => {
-                self.counters.count_read(device);
-                cut(
-                    self.read_device(vcpu, device, offset, mmio.size_bytes, host),
-                    mmio.size_bytes,
-                )
+                self.counters.count_read(register.device);
+                cut(self.read_device(vcpu, register, host), register.size_bytes)
             }
             MmioOperation::Write(value) => {
-                self.counters.count_write(device);
-                self.write_device(vcpu, device, offset, mmio.size_bytes, value, host);
+                self.counters.count_write(register.device);
+                self.write_device(vcpu, register, value, memory, host);
                 0
             }
         }
@@ -280,14 +280,12 @@ impl Vm {
         }
     }
 
-    fn read_device(
-        &self,
-        vcpu: usize,
-        device: Device,
-        offset: u64,
-        size_bytes: u64,
-        host: &impl Host,
-    ) -> u64 {
+    fn read_device(&self, vcpu: usize, register: Register, host: &impl Host) -> u64 {
+        let Register {
+            device,
+            offset,
+            size_bytes,
+        } = register;
         match device {
             Device::Distributor => self.gic.read_distributor(offset, size_bytes),
             Device::Redistributor(owner) => self.gic.read_redistributor(owner, offset, size_bytes),
@@ -298,18 +296,23 @@ impl Vm {
                 self.kick_others(vcpu, self.gic.set_shared_line(UART_INTID, line), host);
                 value
             }
+            Device::Entropy => self.entropy.lock().read(offset),
         }
     }
 
     fn write_device(
         &self,
         vcpu: usize,
-        device: Device,
-        offset: u64,
-        size_bytes: u64,
+        register: Register,
         value: u64,
+        memory: &impl SharedMemory,
         host: &impl Host,
     ) {
+        let Register {
+            device,
+            offset,
+            size_bytes,
+        } = register;
         let affected = match device {
             Device::Distributor => self.gic.write_distributor(offset, size_bytes, value),
             Device::Redistributor(owner) => self
@@ -325,9 +328,26 @@ impl Vm {
                 self.gic
                     .set_shared_line(UART_INTID, console.uart.is_interrupting())
             }
+            Device::Entropy => {
+                let mut entropy = self.entropy.lock();
+                entropy.write(offset, value, memory, |bytes| host.fill_random(bytes));
+                self.gic
+                    .set_shared_line(ENTROPY_INTID, entropy.is_interrupting())
+            }
         };
         self.kick_others(vcpu, affected, host);
     }
+}
+
+/// A register of a device, or a part of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Register {
+    /// The device.
+    pub(crate) device: Device,
+    /// Bytes from the device's first address.
+    pub(crate) offset: u64,
+    /// Bytes of the access: 1, 2, 4 or 8.
+    pub(crate) size_bytes: u64,
 }
 
 /// The status that a PSCI call of a vCPU is completed with: the host refuses nothing.

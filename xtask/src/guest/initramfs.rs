@@ -17,16 +17,17 @@ const INIT: &[u8] = include_bytes!("../../guest/init");
 /// Busybox's commands that init uses.
 const APPLETS: &[&str] = &[
     "cat", "cut", "dd", "diff", "dmesg", "grep", "insmod", "ls", "md5sum", "mkdir", "mount", "mv",
-    "poweroff", "rm", "sed", "sh", "sort", "tr", "wc",
+    "poweroff", "rmmod", "sed", "sh", "sort", "tr", "wc",
 ];
 
-/// The module a Realm's user space asks for attestation tokens through.
-const MODULE: &str = "arm_cca_guest";
+/// The modules that init needs: the one a Realm's user space asks for attestation tokens through,
+/// and the drivers of the host's source of random numbers.
+const MODULES: &[&str] = &["arm_cca_guest", "virtio_mmio", "virtio_rng"];
 
 /// Which kernel modules go in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Modules {
-    /// Those of Debian's kernel that init loads.
+    /// Those of Debian's kernel.
     Ours,
     /// None: they would not fit another kernel.
     None,
@@ -68,13 +69,15 @@ pub(crate) fn build(
     Ok(archive.finish())
 }
 
-/// Returns the module and what it depends on, in the order of loading.
+/// Returns the modules and what they depend on, in the order of loading.
 fn modules(project: &Project, folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     setup::ensure_tools(project, &[Tool::Xz])?;
     let mut files = HashMap::new();
     find_modules(&folder.join("kernel"), &mut files)?;
     let mut ordered = Vec::new();
-    load(MODULE, &files, &mut ordered)?;
+    for name in MODULES {
+        load(name, &files, &mut ordered)?;
+    }
     Ok(ordered)
 }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 /// Checks a Linux guest makes as a Realm.
 const REALM_CHECKS: &[&str] = &[
-    "realm", "ripas", "cpus", "memory", "shared", "cca", "pattern",
+    "realm", "ripas", "cpus", "memory", "modules", "device", "cca", "pattern",
 ];
 /// Checks a Linux guest makes as a normal VM.
-const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "pattern"];
+const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "modules", "device", "pattern"];
 
 /// Checks a Linux guest makes under stress.
 const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
@@ -280,6 +280,8 @@ mod tests {
                 "[ 1.0] bailey-guest: check cpus ok 2 online",
             ),
             (Speaker::Guest, "[ 1.0] bailey-guest: check memory ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check modules ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check device ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check pattern ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: done"),
             (Speaker::Host, "result: ok"),
@@ -329,8 +331,8 @@ mod tests {
             lines.insert(1, line);
             reason(&lines, exited(0)).unwrap()
         };
-        let failed = with((Speaker::Guest, "bailey-guest: check shared fail no"));
-        assert!(failed.contains("shared"));
+        let failed = with((Speaker::Guest, "bailey-guest: check device fail no"));
+        assert!(failed.contains("device"));
         let panic = with((Speaker::Guest, "[ 3.1] Kernel panic - not syncing: VFS"));
         assert!(panic.contains("panicked"));
         assert!(with((Speaker::Firmware, "[rmm] error: PE 1 stops: x")).contains("crash"));

@@ -149,6 +149,7 @@ fn populate(
         initrd: layout.initrd,
         // A run can be repeated exactly; a Realm has its own source of random numbers.
         seed: None,
+        has_entropy: cpu::has_random(),
     };
     let tree = tree.to_bytes().map_err(|e| e.to_string())?;
     memory

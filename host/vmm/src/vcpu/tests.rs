@@ -98,6 +98,16 @@ struct World {
     lines: Mutex<Vec<String>>,
 }
 
+impl SharedMemory for World {
+    fn read(&self, _ipa: Ipa, _bytes: &mut [u8]) -> Option<()> {
+        None
+    }
+
+    fn write(&self, _ipa: Ipa, _bytes: &[u8]) -> Option<()> {
+        None
+    }
+}
+
 impl MemoryFaults for World {
     fn handle_fault(&self, _vcpu: usize, fault: &MemoryFault) -> Result<(), &'static str> {
         self.faults.lock().unwrap().push(*fault);
@@ -121,6 +131,10 @@ impl Host for World {
 
     fn console_line(&self, line: &str) {
         self.lines.lock().unwrap().push(line.to_string());
+    }
+
+    fn fill_random(&self, _bytes: &mut [u8]) -> Option<()> {
+        None
     }
 
     fn host_call(&self, vcpu: usize, imm: u16, gprs: &mut [u64; REC_GPRS]) -> HostCallAnswer {
@@ -304,14 +318,14 @@ fn access_to_nothing_fails_for_the_guest() {
     let (vm, world) = (realm(1), World::default());
     let undescribed = sync(0x24 << 26 | 0x07, SHARED | 0x0900_0000);
     let port = Port::default()
-        .exits(&load(SHARED | 0x0A00_0000))
+        .exits(&load(SHARED | 0x0B00_0000))
         .exits(&undescribed);
     let (_, port) = run(&vm, &world, port);
     assert_eq!(port.flags(1), EnterFlags::INJECT_SEA);
     assert_eq!(port.flags(2), EnterFlags::INJECT_SEA);
     assert_eq!(vm.counters().hole_accesses.get(), 2);
     let vm = normal_vm(1);
-    let (_, port) = run(&vm, &world, Port::default().exits(&load(0x0A00_0000)));
+    let (_, port) = run(&vm, &world, Port::default().exits(&load(0x0B00_0000)));
     assert_eq!(port.flags(1), EnterFlags::INJECT_SEA);
 }
 
