@@ -157,6 +157,25 @@ fn data_create_unknown_keeps_ripas() {
 }
 
 #[test]
+fn data_destroy_leaves_no_instructions_behind() {
+    world(|w| {
+        let realm = w.realm(Shape::DEFAULT);
+        realm.tables_to(0, 3);
+        let rd = realm.rd;
+        assert_eq!(realm.init_ripas(0, PAGE), Ok(PAGE));
+        let data = realm.page(0);
+        assert_eq!(realm.translate(0), Some(data));
+        let granule = GranuleAddr::new(data).unwrap();
+        assert!(w.machine().is_fetched(granule));
+        assert_eq!(
+            w.call::<2>(Command::DataDestroy { rd, ipa: 0 }),
+            Ok([data, L2])
+        );
+        assert!(!w.machine().is_fetched(granule));
+    });
+}
+
+#[test]
 fn data_destroy_says_where_to_go_on() {
     world(|w| {
         let realm = w.realm(Shape::DEFAULT);

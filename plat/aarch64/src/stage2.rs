@@ -6,6 +6,10 @@
 //! Maintenance by VMID works on the VMID in `VTTBR_EL2`, so that register is borrowed for it, unless it
 //! has the right value already. Entries for one intermediate address, then everything that combines both
 //! stages, then a wait for all PEs: the order of the Arm ARM (D8.17.5).
+//!
+//! Instruction caches hold copies by physical address. Data caches need nothing of the kind: with
+//! `FEAT_S2FWB`, which the Realm world takes for granted, what is written is where instructions are fetched
+//! from (`CLIDR_EL1.LoUU` and `LoUIS` are zero).
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +21,9 @@ use crate::regs::{isb, read_sysreg, write_sysreg};
 
 /// The greatest number of entries that are invalidated one by one; beyond it the whole VMID goes.
 const ONE_BY_ONE: u64 = 32;
+
+/// `CTR_EL0.DIC`: instruction caches follow what is written to memory by themselves.
+const CTR_DIC: u64 = 1 << 29;
 
 /// Stage 2 maintenance on this PE.
 #[derive(Debug)]
@@ -47,6 +54,12 @@ impl Stage2 for Maintenance {
 
     fn invalidate_all(&self, root: &Stage2Root) {
         with_vmid(root, invalidate_vmid);
+    }
+
+    fn invalidate_instructions(&self) {
+        if read_sysreg!("CTR_EL0") & CTR_DIC == 0 {
+            invalidate_instruction_caches();
+        }
     }
 }
 
@@ -101,6 +114,20 @@ fn invalidate_vmid() {
     unsafe {
         asm!(
             "tlbi vmalls12e1is",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Empties the instruction caches of all PEs. Realms fetch again after their next entry, which is a
+/// context synchronization event.
+fn invalidate_instruction_caches() {
+    // SAFETY: removes cached instructions only, which are fetched again.
+    unsafe {
+        asm!(
+            "ic ialluis",
             "dsb ish",
             "isb",
             options(nostack, preserves_flags)

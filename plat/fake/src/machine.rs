@@ -4,7 +4,7 @@
 //! Memory, granule protection table and TLB.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -56,8 +56,19 @@ pub struct FakeMachine {
     protection: Vec<AtomicU8>,
     absent: Vec<AtomicBool>,
     features: CpuFeatures,
-    /// Cached translations by (VMID, IPA page): the physical page they lead to.
-    pub(crate) tlb: Mutex<BTreeMap<(u16, u64), u64>>,
+    /// Cached translations by (VMID, IPA page).
+    pub(crate) tlb: Mutex<BTreeMap<(u16, u64), Cached>>,
+    /// Physical pages of which instruction caches may hold something.
+    pub(crate) fetched: Mutex<BTreeSet<u64>>,
+}
+
+/// A cached translation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cached {
+    /// The physical page.
+    pub(crate) page: u64,
+    /// Instructions may be fetched from there.
+    pub(crate) is_executable: bool,
 }
 
 // SAFETY: `memory` points into an allocation this value owns; every access to it goes through atomics or
@@ -90,6 +101,7 @@ impl FakeMachine {
             absent: (0..granules).map(|_| AtomicBool::new(false)).collect(),
             features,
             tlb: Mutex::new(BTreeMap::new()),
+            fetched: Mutex::new(BTreeSet::new()),
         }
     }
 
@@ -289,10 +301,17 @@ impl FakeMachine {
     #[must_use]
     pub fn cached(&self, root: &Stage2Root) -> Vec<(Ipa, u64)> {
         let tlb = self.tlb.lock().expect("no panic while the TLB is held");
-        let of_root = |((owner, page), to): (&(u16, u64), &u64)| {
-            (*owner == vmid(root)).then_some((Ipa::new(page * GRANULE_SIZE), *to))
+        let of_root = |((owner, page), to): (&(u16, u64), &Cached)| {
+            (*owner == vmid(root)).then_some((Ipa::new(page * GRANULE_SIZE), to.page))
         };
         tlb.iter().filter_map(of_root).collect()
+    }
+
+    /// Says whether an instruction cache may hold something of a granule.
+    #[must_use]
+    pub fn is_fetched(&self, granule: GranuleAddr) -> bool {
+        let fetched = self.fetched.lock().expect("no panic while it is held");
+        fetched.contains(&granule.raw())
     }
 
     /// Says whether every byte of a granule is zero, whoever owns it.

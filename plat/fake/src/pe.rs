@@ -13,9 +13,12 @@ use rmm_hal::{
     NsMemory, Sha2, Stage2, Stage2Root,
 };
 
-use crate::machine::{FakeMachine, Pas};
+use crate::machine::{Cached, FakeMachine, Pas};
 use crate::realm::FakeRealm;
 use crate::walker::{Translation, vmid, walk};
+
+/// Stage 2 `XN`, all bits of it: nothing may be executed unless they are zero.
+const XN: u64 = 0b11 << 53;
 
 /// One PE. Not `Sync`: a thread that stands for a PE owns it.
 #[derive(Debug)]
@@ -59,7 +62,8 @@ impl<'m> FakePe<'m> {
         self.ns_bytes_left.set(bytes);
     }
 
-    /// Translates a Realm address as the hardware would, through the TLB.
+    /// Translates a Realm address as the hardware would, through the TLB. What may be executed there is in
+    /// the instruction cache from then on.
     #[must_use]
     pub fn translate(&self, root: &Stage2Root, ipa: Ipa) -> Option<GranuleAddr> {
         let key = (vmid(root), ipa.raw() / rmi::GRANULE_SIZE);
@@ -68,14 +72,30 @@ impl<'m> FakePe<'m> {
             .tlb
             .lock()
             .expect("no panic while the TLB is held");
-        if let Some(page) = tlb.get(&key) {
-            return GranuleAddr::new(*page);
-        }
-        match walk(self.machine, root, ipa) {
-            Translation::Valid { page, .. } => {
-                tlb.insert(key, page);
-                GranuleAddr::new(page)
+        let cached = match tlb.get(&key) {
+            Some(cached) => *cached,
+            None => {
+                let cached = self.cache(root, ipa)?;
+                tlb.insert(key, cached);
+                cached
             }
+        };
+        if cached.is_executable {
+            let mut fetched = self.machine.fetched.lock();
+            let fetched = fetched.as_mut().expect("no panic while it is held");
+            fetched.insert(cached.page);
+        }
+        GranuleAddr::new(cached.page)
+    }
+
+    fn cache(&self, root: &Stage2Root, ipa: Ipa) -> Option<Cached> {
+        match walk(self.machine, root, ipa) {
+            Translation::Valid {
+                page, descriptor, ..
+            } => Some(Cached {
+                page,
+                is_executable: descriptor & XN == 0,
+            }),
             Translation::Fault { .. } => None,
         }
     }
@@ -240,5 +260,11 @@ impl Stage2 for FakePe<'_> {
             .lock()
             .expect("no panic while the TLB is held");
         tlb.retain(|(owner, _), _| *owner != vmid(root));
+    }
+
+    fn invalidate_instructions(&self) {
+        let mut fetched = self.machine.fetched.lock();
+        let fetched = fetched.as_mut().expect("no panic while it is held");
+        fetched.clear();
     }
 }

@@ -46,4 +46,11 @@ pub trait Stage2 {
 
     /// Makes every PE forget all translations of the VMID.
     fn invalidate_all(&self, root: &Stage2Root);
+
+    /// Makes every PE forget the instructions that it fetched from memory which no translation leads to
+    /// any more. Called after the translations were invalidated.
+    ///
+    /// A copy of an instruction outlives the translation it was fetched through. Whoever gets the memory
+    /// next would execute its former owner's code, whatever the measurement says of the contents.
+    fn invalidate_instructions(&self);
 }

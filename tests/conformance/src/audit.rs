@@ -62,6 +62,9 @@ fn audit_granule(
     let (state, count) = state(site, granule);
     let pas = site.machine.pas(address(granule).phys());
     let is_named = named.contains_key(&granule);
+    if state != StateCode::Data && site.machine.is_fetched(address(granule)) {
+        return Err(format!("{state:?} {granule:#x} is in an instruction cache"));
+    }
     match state {
         StateCode::Undelegated => {
             if pas == Some(Pas::Realm) || count != 0 {

@@ -6,7 +6,7 @@
 use rmi::status::REALM_INDEX_DEFAULT;
 use rmi::{DataFlags, GranuleAddr, Ipa, Ripas, RmiError, RttLevel};
 use rmm_granule::{Delegated, Locked, Page};
-use rmm_hal::{Hal, NsMemory};
+use rmm_hal::{Hal, NsMemory, Stage2};
 
 use crate::boot::Monitor;
 use crate::commands::reply::Failure;
@@ -109,6 +109,8 @@ pub(crate) fn destroy<H: Hal>(
         Ripas::Empty => Ripas::Empty,
     };
     walk.replace(hal, &tables.stage2, Rtte::Unassigned { ripas });
+    // Also when the entry was not valid: it may have been before the Realm gave the page up.
+    hal.stage2().invalidate_instructions();
     let data = walk.lock_inner::<DataState>(monitor.granules(), pa);
     let _delegated = data.wipe(hal.window());
     Ok([pa.raw(), walk.skip_non_live(hal.window()).raw()])
