@@ -429,6 +429,34 @@ fn software_interrupt_goes_to_the_host() {
 }
 
 #[test]
+fn debug_state_takes_effect_when_the_realm_writes_it() {
+    world(|w| {
+        let (_, vcpu) = w.running();
+        // msr mdscr_el1, x2
+        let name = 0x18 << 26 | 1 << 25 | 2 << 20 | 2 << 17 | 2 << 1;
+        vcpu.enter_and(vec![
+            Box::new(move |realm, context| {
+                assert_eq!(realm.debug.borrow().mdscr, 1 << 12);
+                context.gprs[2] = 1 << 15;
+                Exit::Sync(rmm_hal::Syndrome {
+                    esr: name | 2 << 5,
+                    far: 0,
+                    hpfar: 0,
+                })
+            }),
+            check(|realm, context| {
+                assert_eq!(realm.debug.borrow().mdscr, 1 << 15);
+                assert_eq!(context.pc, START + 4);
+            }),
+        ]);
+        // It is the REC's when it comes back, too.
+        vcpu.enter_and(vec![check(|realm, _| {
+            assert_eq!(realm.debug.borrow().mdscr, 1 << 15);
+        })]);
+    });
+}
+
+#[test]
 fn timer_that_changes_its_output_ends_the_run_once() {
     world(|w| {
         let (_, vcpu) = w.running();

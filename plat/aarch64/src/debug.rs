@@ -3,8 +3,9 @@
 
 //! Self-hosted debug registers.
 //!
-//! Most Realms never use them, so they are switched at a REC's first access (`MDCR_EL2.TDA`), or at once
-//! when the REC left a breakpoint or watchpoint armed. The OS lock travels with them.
+//! A Realm never reaches them: its accesses trap (`MDCR_EL2.TDA`, `TDOSA`, `TDRA`) and are answered from
+//! the REC's [`DebugState`]. Most Realms have no breakpoint or watchpoint enabled, so the hardware gets
+//! theirs, and the Host's are put aside, only while `MDSCR_EL1` gives them an effect.
 
 use rmm_hal::{CpuFeatures, DebugState};
 
@@ -18,6 +19,21 @@ pub(crate) struct Debug {
     double_lock: bool,
 }
 
+/// The Host's debug registers.
+#[derive(Default)]
+pub(crate) struct HostDebug {
+    state: DebugState,
+    double_lock: u64,
+    is_aside: bool,
+}
+
+/// Calls `$action!` with the numbers of all breakpoints, or watchpoints, that a PE can have.
+macro_rules! each_number {
+    ($action:ident) => {
+        $action! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 }
+    };
+}
+
 impl Debug {
     pub(crate) fn new(features: &CpuFeatures) -> Self {
         Self {
@@ -28,210 +44,93 @@ impl Debug {
         }
     }
 
-    pub(crate) fn save(self, into: &mut DebugState) {
-        for n in 0..self.breakpoints {
-            (into.bvr[n], into.bcr[n]) = read_breakpoint(n);
+    /// Puts the Host's control register aside.
+    pub(crate) fn save_control(host: &mut HostDebug) {
+        host.state.mdscr = read_sysreg!("MDSCR_EL1");
+    }
+
+    /// Makes a REC's debug state take effect; `last` is its greatest breakpoint number.
+    pub(crate) fn load(self, host: &mut HostDebug, state: &DebugState, last: u8) {
+        if state.is_in_use() {
+            if !host.is_aside {
+                self.save_host(host);
+            }
+            // The last breakpoints of a PE are those that can compare contexts, so the Realm gets these.
+            let unused = (self.breakpoints - 1).saturating_sub(usize::from(last));
+            self.write(state, unused);
+            if self.double_lock {
+                write_sysreg!("S2_0_C1_C3_4", 0);
+            }
         }
-        for n in 0..self.watchpoints {
-            (into.wvr[n], into.wcr[n]) = read_watchpoint(n);
+        write_sysreg!("MDSCR_EL1", state.mdscr);
+    }
+
+    /// Brings the Host's debug registers back.
+    pub(crate) fn restore(self, host: &mut HostDebug) {
+        write_sysreg!("MDSCR_EL1", host.state.mdscr);
+        if host.is_aside {
+            self.write(&host.state, 0);
+            if self.double_lock {
+                write_sysreg!("S2_0_C1_C3_4", host.double_lock);
+            }
+            host.is_aside = false;
         }
+    }
+
+    fn save_host(self, host: &mut HostDebug) {
+        let state = &mut host.state;
+        macro_rules! save {
+            ($($n:literal)*) => {$(
+                if $n < self.breakpoints {
+                    state.bvr[$n] = read_sysreg!(concat!("S2_0_C0_C", $n, "_4"));
+                    state.bcr[$n] = read_sysreg!(concat!("S2_0_C0_C", $n, "_5"));
+                }
+                if $n < self.watchpoints {
+                    state.wvr[$n] = read_sysreg!(concat!("S2_0_C0_C", $n, "_6"));
+                    state.wcr[$n] = read_sysreg!(concat!("S2_0_C0_C", $n, "_7"));
+                }
+            )*};
+        }
+        each_number!(save);
         // OSLSR_EL1.OSLK.
-        into.os_lock = read_sysreg!("S2_0_C1_C1_4") >> 1 & 1;
+        state.os_lock = read_sysreg!("S2_0_C1_C1_4") >> 1 & 1;
         if self.double_lock {
-            into.os_double_lock = read_sysreg!("S2_0_C1_C3_4");
+            host.double_lock = read_sysreg!("S2_0_C1_C3_4");
         }
+        host.is_aside = true;
     }
 
-    pub(crate) fn load(self, from: &DebugState) {
-        for n in 0..self.breakpoints {
-            write_breakpoint(n, from.bvr[n], from.bcr[n]);
+    /// Writes a state whose first breakpoint is number `first` of the PE; those before are off.
+    fn write(self, state: &DebugState, first: usize) {
+        macro_rules! write {
+            ($($n:literal)*) => {$(
+                if $n < self.breakpoints {
+                    let (value, control) = breakpoint(state, $n, first);
+                    write_sysreg!(concat!("S2_0_C0_C", $n, "_4"), value);
+                    write_sysreg!(concat!("S2_0_C0_C", $n, "_5"), control);
+                }
+                if $n < self.watchpoints {
+                    write_sysreg!(concat!("S2_0_C0_C", $n, "_6"), state.wvr[$n]);
+                    write_sysreg!(concat!("S2_0_C0_C", $n, "_7"), linked(state.wcr[$n], first));
+                }
+            )*};
         }
-        for n in 0..self.watchpoints {
-            write_watchpoint(n, from.wvr[n], from.wcr[n]);
-        }
-        write_sysreg!("S2_0_C1_C0_4", from.os_lock);
-        if self.double_lock {
-            write_sysreg!("S2_0_C1_C3_4", from.os_double_lock);
-        }
+        each_number!(write);
+        write_sysreg!("S2_0_C1_C0_4", state.os_lock);
     }
 }
 
-fn read_breakpoint(n: usize) -> (u64, u64) {
-    match n {
-        0 => (read_sysreg!("S2_0_C0_C0_4"), read_sysreg!("S2_0_C0_C0_5")),
-        1 => (read_sysreg!("S2_0_C0_C1_4"), read_sysreg!("S2_0_C0_C1_5")),
-        2 => (read_sysreg!("S2_0_C0_C2_4"), read_sysreg!("S2_0_C0_C2_5")),
-        3 => (read_sysreg!("S2_0_C0_C3_4"), read_sysreg!("S2_0_C0_C3_5")),
-        4 => (read_sysreg!("S2_0_C0_C4_4"), read_sysreg!("S2_0_C0_C4_5")),
-        5 => (read_sysreg!("S2_0_C0_C5_4"), read_sysreg!("S2_0_C0_C5_5")),
-        6 => (read_sysreg!("S2_0_C0_C6_4"), read_sysreg!("S2_0_C0_C6_5")),
-        7 => (read_sysreg!("S2_0_C0_C7_4"), read_sysreg!("S2_0_C0_C7_5")),
-        8 => (read_sysreg!("S2_0_C0_C8_4"), read_sysreg!("S2_0_C0_C8_5")),
-        9 => (read_sysreg!("S2_0_C0_C9_4"), read_sysreg!("S2_0_C0_C9_5")),
-        10 => (read_sysreg!("S2_0_C0_C10_4"), read_sysreg!("S2_0_C0_C10_5")),
-        11 => (read_sysreg!("S2_0_C0_C11_4"), read_sysreg!("S2_0_C0_C11_5")),
-        12 => (read_sysreg!("S2_0_C0_C12_4"), read_sysreg!("S2_0_C0_C12_5")),
-        13 => (read_sysreg!("S2_0_C0_C13_4"), read_sysreg!("S2_0_C0_C13_5")),
-        14 => (read_sysreg!("S2_0_C0_C14_4"), read_sysreg!("S2_0_C0_C14_5")),
-        _ => (read_sysreg!("S2_0_C0_C15_4"), read_sysreg!("S2_0_C0_C15_5")),
+/// Returns value and control of the PE's breakpoint `n` when a state begins at its breakpoint `first`.
+fn breakpoint(state: &DebugState, n: usize, first: usize) -> (u64, u64) {
+    match n.checked_sub(first) {
+        Some(own) => (state.bvr[own], linked(state.bcr[own], first)),
+        None => (0, 0),
     }
 }
 
-fn write_breakpoint(n: usize, value: u64, control: u64) {
-    match n {
-        0 => {
-            write_sysreg!("S2_0_C0_C0_4", value);
-            write_sysreg!("S2_0_C0_C0_5", control);
-        }
-        1 => {
-            write_sysreg!("S2_0_C0_C1_4", value);
-            write_sysreg!("S2_0_C0_C1_5", control);
-        }
-        2 => {
-            write_sysreg!("S2_0_C0_C2_4", value);
-            write_sysreg!("S2_0_C0_C2_5", control);
-        }
-        3 => {
-            write_sysreg!("S2_0_C0_C3_4", value);
-            write_sysreg!("S2_0_C0_C3_5", control);
-        }
-        4 => {
-            write_sysreg!("S2_0_C0_C4_4", value);
-            write_sysreg!("S2_0_C0_C4_5", control);
-        }
-        5 => {
-            write_sysreg!("S2_0_C0_C5_4", value);
-            write_sysreg!("S2_0_C0_C5_5", control);
-        }
-        6 => {
-            write_sysreg!("S2_0_C0_C6_4", value);
-            write_sysreg!("S2_0_C0_C6_5", control);
-        }
-        7 => {
-            write_sysreg!("S2_0_C0_C7_4", value);
-            write_sysreg!("S2_0_C0_C7_5", control);
-        }
-        8 => {
-            write_sysreg!("S2_0_C0_C8_4", value);
-            write_sysreg!("S2_0_C0_C8_5", control);
-        }
-        9 => {
-            write_sysreg!("S2_0_C0_C9_4", value);
-            write_sysreg!("S2_0_C0_C9_5", control);
-        }
-        10 => {
-            write_sysreg!("S2_0_C0_C10_4", value);
-            write_sysreg!("S2_0_C0_C10_5", control);
-        }
-        11 => {
-            write_sysreg!("S2_0_C0_C11_4", value);
-            write_sysreg!("S2_0_C0_C11_5", control);
-        }
-        12 => {
-            write_sysreg!("S2_0_C0_C12_4", value);
-            write_sysreg!("S2_0_C0_C12_5", control);
-        }
-        13 => {
-            write_sysreg!("S2_0_C0_C13_4", value);
-            write_sysreg!("S2_0_C0_C13_5", control);
-        }
-        14 => {
-            write_sysreg!("S2_0_C0_C14_4", value);
-            write_sysreg!("S2_0_C0_C14_5", control);
-        }
-        _ => {
-            write_sysreg!("S2_0_C0_C15_4", value);
-            write_sysreg!("S2_0_C0_C15_5", control);
-        }
-    }
-}
-
-fn read_watchpoint(n: usize) -> (u64, u64) {
-    match n {
-        0 => (read_sysreg!("S2_0_C0_C0_6"), read_sysreg!("S2_0_C0_C0_7")),
-        1 => (read_sysreg!("S2_0_C0_C1_6"), read_sysreg!("S2_0_C0_C1_7")),
-        2 => (read_sysreg!("S2_0_C0_C2_6"), read_sysreg!("S2_0_C0_C2_7")),
-        3 => (read_sysreg!("S2_0_C0_C3_6"), read_sysreg!("S2_0_C0_C3_7")),
-        4 => (read_sysreg!("S2_0_C0_C4_6"), read_sysreg!("S2_0_C0_C4_7")),
-        5 => (read_sysreg!("S2_0_C0_C5_6"), read_sysreg!("S2_0_C0_C5_7")),
-        6 => (read_sysreg!("S2_0_C0_C6_6"), read_sysreg!("S2_0_C0_C6_7")),
-        7 => (read_sysreg!("S2_0_C0_C7_6"), read_sysreg!("S2_0_C0_C7_7")),
-        8 => (read_sysreg!("S2_0_C0_C8_6"), read_sysreg!("S2_0_C0_C8_7")),
-        9 => (read_sysreg!("S2_0_C0_C9_6"), read_sysreg!("S2_0_C0_C9_7")),
-        10 => (read_sysreg!("S2_0_C0_C10_6"), read_sysreg!("S2_0_C0_C10_7")),
-        11 => (read_sysreg!("S2_0_C0_C11_6"), read_sysreg!("S2_0_C0_C11_7")),
-        12 => (read_sysreg!("S2_0_C0_C12_6"), read_sysreg!("S2_0_C0_C12_7")),
-        13 => (read_sysreg!("S2_0_C0_C13_6"), read_sysreg!("S2_0_C0_C13_7")),
-        14 => (read_sysreg!("S2_0_C0_C14_6"), read_sysreg!("S2_0_C0_C14_7")),
-        _ => (read_sysreg!("S2_0_C0_C15_6"), read_sysreg!("S2_0_C0_C15_7")),
-    }
-}
-
-fn write_watchpoint(n: usize, value: u64, control: u64) {
-    match n {
-        0 => {
-            write_sysreg!("S2_0_C0_C0_6", value);
-            write_sysreg!("S2_0_C0_C0_7", control);
-        }
-        1 => {
-            write_sysreg!("S2_0_C0_C1_6", value);
-            write_sysreg!("S2_0_C0_C1_7", control);
-        }
-        2 => {
-            write_sysreg!("S2_0_C0_C2_6", value);
-            write_sysreg!("S2_0_C0_C2_7", control);
-        }
-        3 => {
-            write_sysreg!("S2_0_C0_C3_6", value);
-            write_sysreg!("S2_0_C0_C3_7", control);
-        }
-        4 => {
-            write_sysreg!("S2_0_C0_C4_6", value);
-            write_sysreg!("S2_0_C0_C4_7", control);
-        }
-        5 => {
-            write_sysreg!("S2_0_C0_C5_6", value);
-            write_sysreg!("S2_0_C0_C5_7", control);
-        }
-        6 => {
-            write_sysreg!("S2_0_C0_C6_6", value);
-            write_sysreg!("S2_0_C0_C6_7", control);
-        }
-        7 => {
-            write_sysreg!("S2_0_C0_C7_6", value);
-            write_sysreg!("S2_0_C0_C7_7", control);
-        }
-        8 => {
-            write_sysreg!("S2_0_C0_C8_6", value);
-            write_sysreg!("S2_0_C0_C8_7", control);
-        }
-        9 => {
-            write_sysreg!("S2_0_C0_C9_6", value);
-            write_sysreg!("S2_0_C0_C9_7", control);
-        }
-        10 => {
-            write_sysreg!("S2_0_C0_C10_6", value);
-            write_sysreg!("S2_0_C0_C10_7", control);
-        }
-        11 => {
-            write_sysreg!("S2_0_C0_C11_6", value);
-            write_sysreg!("S2_0_C0_C11_7", control);
-        }
-        12 => {
-            write_sysreg!("S2_0_C0_C12_6", value);
-            write_sysreg!("S2_0_C0_C12_7", control);
-        }
-        13 => {
-            write_sysreg!("S2_0_C0_C13_6", value);
-            write_sysreg!("S2_0_C0_C13_7", control);
-        }
-        14 => {
-            write_sysreg!("S2_0_C0_C14_6", value);
-            write_sysreg!("S2_0_C0_C14_7", control);
-        }
-        _ => {
-            write_sysreg!("S2_0_C0_C15_6", value);
-            write_sysreg!("S2_0_C0_C15_7", control);
-        }
-    }
+/// Returns a control whose linked breakpoint (LBN, bits 19 to 16) is counted from `first`. What would be
+/// beyond the last breakpoint stays there.
+fn linked(control: u64, first: usize) -> u64 {
+    let number = (control >> 16 & 0xF) + first as u64;
+    control & !(0xF << 16) | number.min(0xF) << 16
 }

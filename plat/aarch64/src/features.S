@@ -45,3 +45,29 @@ rmm_probe_pmu:
 1:  mov     x0, #-1
     ret
     FIXUP   0b, 1b, 1b
+
+// rmm_close_fgt2()
+//   Writes zero to the control registers of FEAT_FGT2, which traps everything that they know. Where EL3
+//   keeps them (SCR_EL3.FGTEn2) they act as zero.
+    .section .text.rmm_close_fgt2, "ax"
+    .global rmm_close_fgt2
+rmm_close_fgt2:
+0:  msr     S3_4_C3_C1_0, xzr       // HDFGRTR2_EL2
+    msr     S3_4_C3_C1_1, xzr       // HDFGWTR2_EL2
+    msr     S3_4_C3_C1_2, xzr       // HFGRTR2_EL2
+    msr     S3_4_C3_C1_3, xzr       // HFGWTR2_EL2
+    msr     S3_4_C3_C1_7, xzr       // HFGITR2_EL2
+1:  ret
+    FIXUP   0b, 1b, 1b
+
+// rmm_close_mpam(mpam2: x0)
+//   Writes MPAM2_EL2, and traps MPAMIDR_EL1 in MPAMHCR_EL2 too, which not every PE with MPAM has. Where
+//   EL3 keeps them (MPAM3_EL3.TRAPLOWER) it keeps the registers of EL1 as well. Clobbers x1.
+    .section .text.rmm_close_mpam, "ax"
+    .global rmm_close_mpam
+rmm_close_mpam:
+0:  msr     S3_4_C10_C5_0, x0       // MPAM2_EL2
+    mov     x1, #(1 << 31)          // TRAP_MPAMIDR_EL1
+    msr     S3_4_C10_C4_0, x1       // MPAMHCR_EL2
+1:  ret
+    FIXUP   0b, 1b, 1b

@@ -105,6 +105,10 @@ impl<E: El3> RealmCpu for Pe<'_, E> {
         self.realm.save(&self.windows, context, controls);
     }
 
+    fn load_debug(&self, context: &RecContext, controls: &RunControls) {
+        self.realm.load_debug(context, controls);
+    }
+
     fn timers(&self) -> TimerState {
         self.realm.timers()
     }

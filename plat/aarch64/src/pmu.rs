@@ -15,6 +15,48 @@ pub(crate) struct Pmu {
     counters: usize,
 }
 
+/// Calls `$action!` with the numbers of all event counters that a PE can have.
+macro_rules! each_counter {
+    ($action:ident) => {
+        $action! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 }
+    };
+}
+
+/// Reads `PMEVCNTR<n>_EL0` (`$crm` = 8) or `PMEVTYPER<n>_EL0` (12).
+macro_rules! read_numbered {
+    ($crm:literal, $n:literal) => {{
+        let value: u64;
+        // SAFETY: as for `read_sysreg`; the caller's count says that this PE implements the register.
+        unsafe {
+            core::arch::asm!(
+                "mrs {value}, S3_3_C14_C{crm}_{op2}",
+                value = out(reg) value,
+                crm = const $crm + $n / 8,
+                op2 = const $n % 8,
+                options(nomem, nostack, preserves_flags)
+            );
+        }
+        value
+    }};
+}
+
+/// Writes the same registers.
+macro_rules! write_numbered {
+    ($crm:literal, $n:literal, $value:expr) => {{
+        let value: u64 = $value;
+        // SAFETY: as for `write_sysreg`; the caller's count says that this PE implements the register.
+        unsafe {
+            core::arch::asm!(
+                "msr S3_3_C14_C{crm}_{op2}, {value}",
+                value = in(reg) value,
+                crm = const $crm + $n / 8,
+                op2 = const $n % 8,
+                options(nostack, preserves_flags)
+            );
+        }
+    }};
+}
+
 impl Pmu {
     /// Returns nothing on a PE without a PMU.
     pub(crate) fn new(features: &CpuFeatures) -> Option<Self> {
@@ -36,9 +78,15 @@ impl Pmu {
         into.user = read_sysreg!("PMUSERENR_EL0");
         into.cycles = read_sysreg!("PMCCNTR_EL0");
         into.cycle_filter = read_sysreg!("PMCCFILTR_EL0");
-        for n in 0..self.counters {
-            (into.counters[n], into.types[n]) = read_counter(n);
+        macro_rules! save {
+            ($($n:literal)*) => {$(
+                if $n < self.counters {
+                    into.counters[$n] = read_numbered!(8, $n);
+                    into.types[$n] = read_numbered!(12, $n);
+                }
+            )*};
         }
+        each_counter!(save);
     }
 
     /// Loads everything; the counters run again when the owner had them running.
@@ -46,9 +94,15 @@ impl Pmu {
         write_sysreg!("PMCNTENCLR_EL0", !from.enabled);
         write_sysreg!("PMINTENCLR_EL1", !from.interrupts);
         write_sysreg!("PMOVSCLR_EL0", !from.overflow);
-        for n in 0..self.counters {
-            write_counter(n, from.counters[n], from.types[n]);
+        macro_rules! load {
+            ($($n:literal)*) => {$(
+                if $n < self.counters {
+                    write_numbered!(8, $n, from.counters[$n]);
+                    write_numbered!(12, $n, from.types[$n]);
+                }
+            )*};
         }
+        each_counter!(load);
         write_sysreg!("PMCCNTR_EL0", from.cycles);
         write_sysreg!("PMCCFILTR_EL0", from.cycle_filter);
         write_sysreg!("PMSELR_EL0", from.selector);
@@ -74,262 +128,4 @@ pub(crate) fn is_overflow_signalled(counters: u8) -> bool {
             & read_sysreg!("PMCNTENSET_EL0")
             & mine
             != 0
-}
-
-fn read_counter(n: usize) -> (u64, u64) {
-    match n {
-        0 => (
-            read_sysreg!("S3_3_C14_C8_0"),
-            read_sysreg!("S3_3_C14_C12_0"),
-        ),
-        1 => (
-            read_sysreg!("S3_3_C14_C8_1"),
-            read_sysreg!("S3_3_C14_C12_1"),
-        ),
-        2 => (
-            read_sysreg!("S3_3_C14_C8_2"),
-            read_sysreg!("S3_3_C14_C12_2"),
-        ),
-        3 => (
-            read_sysreg!("S3_3_C14_C8_3"),
-            read_sysreg!("S3_3_C14_C12_3"),
-        ),
-        4 => (
-            read_sysreg!("S3_3_C14_C8_4"),
-            read_sysreg!("S3_3_C14_C12_4"),
-        ),
-        5 => (
-            read_sysreg!("S3_3_C14_C8_5"),
-            read_sysreg!("S3_3_C14_C12_5"),
-        ),
-        6 => (
-            read_sysreg!("S3_3_C14_C8_6"),
-            read_sysreg!("S3_3_C14_C12_6"),
-        ),
-        7 => (
-            read_sysreg!("S3_3_C14_C8_7"),
-            read_sysreg!("S3_3_C14_C12_7"),
-        ),
-        8 => (
-            read_sysreg!("S3_3_C14_C9_0"),
-            read_sysreg!("S3_3_C14_C13_0"),
-        ),
-        9 => (
-            read_sysreg!("S3_3_C14_C9_1"),
-            read_sysreg!("S3_3_C14_C13_1"),
-        ),
-        10 => (
-            read_sysreg!("S3_3_C14_C9_2"),
-            read_sysreg!("S3_3_C14_C13_2"),
-        ),
-        11 => (
-            read_sysreg!("S3_3_C14_C9_3"),
-            read_sysreg!("S3_3_C14_C13_3"),
-        ),
-        12 => (
-            read_sysreg!("S3_3_C14_C9_4"),
-            read_sysreg!("S3_3_C14_C13_4"),
-        ),
-        13 => (
-            read_sysreg!("S3_3_C14_C9_5"),
-            read_sysreg!("S3_3_C14_C13_5"),
-        ),
-        14 => (
-            read_sysreg!("S3_3_C14_C9_6"),
-            read_sysreg!("S3_3_C14_C13_6"),
-        ),
-        15 => (
-            read_sysreg!("S3_3_C14_C9_7"),
-            read_sysreg!("S3_3_C14_C13_7"),
-        ),
-        16 => (
-            read_sysreg!("S3_3_C14_C10_0"),
-            read_sysreg!("S3_3_C14_C14_0"),
-        ),
-        17 => (
-            read_sysreg!("S3_3_C14_C10_1"),
-            read_sysreg!("S3_3_C14_C14_1"),
-        ),
-        18 => (
-            read_sysreg!("S3_3_C14_C10_2"),
-            read_sysreg!("S3_3_C14_C14_2"),
-        ),
-        19 => (
-            read_sysreg!("S3_3_C14_C10_3"),
-            read_sysreg!("S3_3_C14_C14_3"),
-        ),
-        20 => (
-            read_sysreg!("S3_3_C14_C10_4"),
-            read_sysreg!("S3_3_C14_C14_4"),
-        ),
-        21 => (
-            read_sysreg!("S3_3_C14_C10_5"),
-            read_sysreg!("S3_3_C14_C14_5"),
-        ),
-        22 => (
-            read_sysreg!("S3_3_C14_C10_6"),
-            read_sysreg!("S3_3_C14_C14_6"),
-        ),
-        23 => (
-            read_sysreg!("S3_3_C14_C10_7"),
-            read_sysreg!("S3_3_C14_C14_7"),
-        ),
-        24 => (
-            read_sysreg!("S3_3_C14_C11_0"),
-            read_sysreg!("S3_3_C14_C15_0"),
-        ),
-        25 => (
-            read_sysreg!("S3_3_C14_C11_1"),
-            read_sysreg!("S3_3_C14_C15_1"),
-        ),
-        26 => (
-            read_sysreg!("S3_3_C14_C11_2"),
-            read_sysreg!("S3_3_C14_C15_2"),
-        ),
-        27 => (
-            read_sysreg!("S3_3_C14_C11_3"),
-            read_sysreg!("S3_3_C14_C15_3"),
-        ),
-        28 => (
-            read_sysreg!("S3_3_C14_C11_4"),
-            read_sysreg!("S3_3_C14_C15_4"),
-        ),
-        29 => (
-            read_sysreg!("S3_3_C14_C11_5"),
-            read_sysreg!("S3_3_C14_C15_5"),
-        ),
-        _ => (
-            read_sysreg!("S3_3_C14_C11_6"),
-            read_sysreg!("S3_3_C14_C15_6"),
-        ),
-    }
-}
-
-fn write_counter(n: usize, value: u64, event: u64) {
-    match n {
-        0 => {
-            write_sysreg!("S3_3_C14_C8_0", value);
-            write_sysreg!("S3_3_C14_C12_0", event);
-        }
-        1 => {
-            write_sysreg!("S3_3_C14_C8_1", value);
-            write_sysreg!("S3_3_C14_C12_1", event);
-        }
-        2 => {
-            write_sysreg!("S3_3_C14_C8_2", value);
-            write_sysreg!("S3_3_C14_C12_2", event);
-        }
-        3 => {
-            write_sysreg!("S3_3_C14_C8_3", value);
-            write_sysreg!("S3_3_C14_C12_3", event);
-        }
-        4 => {
-            write_sysreg!("S3_3_C14_C8_4", value);
-            write_sysreg!("S3_3_C14_C12_4", event);
-        }
-        5 => {
-            write_sysreg!("S3_3_C14_C8_5", value);
-            write_sysreg!("S3_3_C14_C12_5", event);
-        }
-        6 => {
-            write_sysreg!("S3_3_C14_C8_6", value);
-            write_sysreg!("S3_3_C14_C12_6", event);
-        }
-        7 => {
-            write_sysreg!("S3_3_C14_C8_7", value);
-            write_sysreg!("S3_3_C14_C12_7", event);
-        }
-        8 => {
-            write_sysreg!("S3_3_C14_C9_0", value);
-            write_sysreg!("S3_3_C14_C13_0", event);
-        }
-        9 => {
-            write_sysreg!("S3_3_C14_C9_1", value);
-            write_sysreg!("S3_3_C14_C13_1", event);
-        }
-        10 => {
-            write_sysreg!("S3_3_C14_C9_2", value);
-            write_sysreg!("S3_3_C14_C13_2", event);
-        }
-        11 => {
-            write_sysreg!("S3_3_C14_C9_3", value);
-            write_sysreg!("S3_3_C14_C13_3", event);
-        }
-        12 => {
-            write_sysreg!("S3_3_C14_C9_4", value);
-            write_sysreg!("S3_3_C14_C13_4", event);
-        }
-        13 => {
-            write_sysreg!("S3_3_C14_C9_5", value);
-            write_sysreg!("S3_3_C14_C13_5", event);
-        }
-        14 => {
-            write_sysreg!("S3_3_C14_C9_6", value);
-            write_sysreg!("S3_3_C14_C13_6", event);
-        }
-        15 => {
-            write_sysreg!("S3_3_C14_C9_7", value);
-            write_sysreg!("S3_3_C14_C13_7", event);
-        }
-        16 => {
-            write_sysreg!("S3_3_C14_C10_0", value);
-            write_sysreg!("S3_3_C14_C14_0", event);
-        }
-        17 => {
-            write_sysreg!("S3_3_C14_C10_1", value);
-            write_sysreg!("S3_3_C14_C14_1", event);
-        }
-        18 => {
-            write_sysreg!("S3_3_C14_C10_2", value);
-            write_sysreg!("S3_3_C14_C14_2", event);
-        }
-        19 => {
-            write_sysreg!("S3_3_C14_C10_3", value);
-            write_sysreg!("S3_3_C14_C14_3", event);
-        }
-        20 => {
-            write_sysreg!("S3_3_C14_C10_4", value);
-            write_sysreg!("S3_3_C14_C14_4", event);
-        }
-        21 => {
-            write_sysreg!("S3_3_C14_C10_5", value);
-            write_sysreg!("S3_3_C14_C14_5", event);
-        }
-        22 => {
-            write_sysreg!("S3_3_C14_C10_6", value);
-            write_sysreg!("S3_3_C14_C14_6", event);
-        }
-        23 => {
-            write_sysreg!("S3_3_C14_C10_7", value);
-            write_sysreg!("S3_3_C14_C14_7", event);
-        }
-        24 => {
-            write_sysreg!("S3_3_C14_C11_0", value);
-            write_sysreg!("S3_3_C14_C15_0", event);
-        }
-        25 => {
-            write_sysreg!("S3_3_C14_C11_1", value);
-            write_sysreg!("S3_3_C14_C15_1", event);
-        }
-        26 => {
-            write_sysreg!("S3_3_C14_C11_2", value);
-            write_sysreg!("S3_3_C14_C15_2", event);
-        }
-        27 => {
-            write_sysreg!("S3_3_C14_C11_3", value);
-            write_sysreg!("S3_3_C14_C15_3", event);
-        }
-        28 => {
-            write_sysreg!("S3_3_C14_C11_4", value);
-            write_sysreg!("S3_3_C14_C15_4", event);
-        }
-        29 => {
-            write_sysreg!("S3_3_C14_C11_5", value);
-            write_sysreg!("S3_3_C14_C15_5", event);
-        }
-        _ => {
-            write_sysreg!("S3_3_C14_C11_6", value);
-            write_sysreg!("S3_3_C14_C15_6", event);
-        }
-    }
 }

@@ -11,6 +11,7 @@
 use core::arch::global_asm;
 use core::cell::RefCell;
 
+use rmm_hal::registers::{Control, trap_bits};
 use rmm_hal::{CpuFeatures, GranuleWindow, RecContext, RunControls};
 
 use crate::regs::{isb, read_sysreg, write_sysreg};
@@ -36,6 +37,8 @@ const CPTR_TFP: u64 = 1 << 10;
 const CPTR_TZ: u64 = 1 << 8;
 /// `CPTR_EL2.TSM`; reads as one without SME.
 const CPTR_TSM: u64 = 1 << 12;
+// What traps for every Realm is in both values that a Realm runs with.
+const _: () = assert!(trap_bits(Control::Cptr) & !(CPTR_BASE | CPTR_TSM) == 0);
 
 /// `SVCR.SM`.
 pub(crate) const STREAMING: u64 = 1;

@@ -6,18 +6,19 @@
 //! R-EL2 runs with `HCR_EL2.E2H` clear, so EL1&0 registers are reached by their own names and none of the
 //! controls below changes how the monitor itself runs. [`RealmSide::load`] makes the PE the Realm's,
 //! [`RealmSide::save`] gives it back; in between, an exit and a re-entry move only the general registers,
-//! PC and PSTATE. SIMD and debug registers follow at their first use.
+//! PC and PSTATE. SIMD registers follow at their first use, debug registers when they have an effect.
 
 use core::arch::{asm, global_asm};
 use core::cell::{Cell, RefCell};
 use core::mem::offset_of;
 
+use rmm_hal::registers::{Control, clear_bits, pmu_trap_bits, trap_bits};
 use rmm_hal::{
-    CpuFeatures, DebugState, El1Registers, ExceptionEntry, Exit, GranuleWindow, PmuState,
-    RecContext, RunControls, Syndrome, TimerState, TranslationControls,
+    CpuFeatures, El1Registers, ExceptionEntry, Exit, GranuleWindow, PmuState, RecContext,
+    RunControls, Syndrome, TimerState, TranslationControls,
 };
 
-use crate::debug::Debug;
+use crate::debug::{Debug, HostDebug};
 use crate::el1::{self, Optional};
 use crate::pmu::{self, Pmu};
 use crate::regs::{isb, read_sysreg, write_sysreg};
@@ -37,22 +38,20 @@ unsafe extern "C" {
     fn realm_enter(context: *mut RecContext) -> u64;
 }
 
-/// `HCR_EL2` for a Realm, bit by bit; TWI, TWE and VSE are added per run.
-const HCR_REALM: u64 = 1 // VM: stage 2 is on.
+/// `HCR_EL2` for a Realm: the traps of the register table, and bit by bit what else; TWI, TWE and VSE are
+/// added per run.
+const HCR_REALM: u64 = trap_bits(Control::Hcr)
+    | 1 // VM: stage 2 is on.
     | 1 << 1 // SWIO: invalidate by set/way cleans too.
     | 1 << 2 // PTW: no walks through device memory.
     | 1 << 3 | 1 << 4 | 1 << 5 // FMO, IMO, AMO: physical interrupts come here.
     | 1 << 9 // FB: local maintenance is broadcast, RECs move between PEs.
     | 1 << 10 // BSU: barriers reach the inner shareable domain.
-    | 1 << 18 // TID3: ID registers trap.
     | 1 << 19 // TSC: SMC traps.
-    | 1 << 20 // TIDCP: implementation defined registers trap.
     | 1 << 31 // RW: EL1 is AArch64.
-    | 1 << 36 // TERR: error records trap.
     | 1 << 37 // TEA: synchronous external aborts come here.
     | 1 << 40 | 1 << 41 // APK, API: pointer authentication is the Realm's.
-    | 1 << 46 // FWB: stage 2 decides the memory type.
-    | 1 << 58; // TID5: GMID_EL1 traps, tagging is not available.
+    | 1 << 46; // FWB: stage 2 decides the memory type.
 const HCR_TWI: u64 = 1 << 13;
 const HCR_TWE: u64 = 1 << 14;
 const HCR_VSE: u64 = 1 << 8;
@@ -61,18 +60,23 @@ const HCR_EN_SCXT: u64 = 1 << 53;
 
 /// `HCRX_EL2.MSCEn`: memory copy and set instructions work below EL2.
 const HCRX_MSCEN: u64 = 1 << 11;
-/// `HCRX_EL2.TALLINT`: writes of `ALLINT` trap.
-const HCRX_TALLINT: u64 = 1 << 6;
 
-/// `MDCR_EL2` for every Realm: TDRA, TPMS, TTRF trap; HPMD and HCCD stop counting at EL2.
-const MDCR_REALM: u64 = 1 << 11 | 1 << 14 | 1 << 17 | 1 << 19 | 1 << 23;
-/// TDA and TDOSA: debug registers and the OS lock trap.
-const MDCR_TRAP_DEBUG: u64 = 1 << 9 | 1 << 10;
-/// TPM and TPMCR: the performance monitor traps.
-const MDCR_TRAP_PMU: u64 = 1 << 6 | 1 << 5;
+/// `MDCR_EL2` for every Realm: the traps of the register table; HPMD and HCCD stop counting at EL2.
+const MDCR_REALM: u64 = trap_bits(Control::Mdcr) | 1 << 17 | 1 << 23;
+/// What is added for a Realm without a performance monitor.
+const MDCR_TRAP_PMU: u64 = pmu_trap_bits(Control::Mdcr);
 
-/// `MDSCR_EL1.MDE`: breakpoints and watchpoints work.
-const MDSCR_MDE: u64 = 1 << 15;
+// What traps by a bit that is clear.
+const _: () = assert!((HCR_REALM | HCR_EN_SCXT) & clear_bits(Control::Hcr) == 0);
+const _: () = assert!((HCRX_MSCEN | trap_bits(Control::Hcrx)) & clear_bits(Control::Hcrx) == 0);
+const _: () = assert!((MDCR_REALM | MDCR_TRAP_PMU) & clear_bits(Control::Mdcr) == 0);
+
+unsafe extern "C" {
+    /// Closes the second set of fine-grained traps, where EL3 lets R-EL2 have it; see `features.S`.
+    safe fn rmm_close_fgt2();
+    /// Writes `MPAM2_EL2` and closes `MPAMIDR_EL1`, where EL3 lets R-EL2 have them; see `features.S`.
+    safe fn rmm_close_mpam(mpam2: u64);
+}
 
 /// What of the Non-secure world this PE keeps while a Realm is loaded.
 #[derive(Default)]
@@ -80,8 +84,7 @@ struct Host {
     el1: El1Registers,
     timers: TimerState,
     gic: Aside,
-    debug: DebugState,
-    debug_aside: bool,
+    debug: HostDebug,
     pmu: PmuState,
 }
 
@@ -95,20 +98,20 @@ pub(crate) struct RealmSide {
     hcr: u64,
     simd: Simd,
     host: RefCell<Host>,
-    mdcr: Cell<u64>,
     realm_counters: Cell<Option<u8>>,
 }
 
 impl RealmSide {
     /// Sets the controls of this PE that are the same for every Realm, and returns its Realm side.
     pub(crate) fn new(features: &CpuFeatures) -> Self {
+        let optional = Optional::new(features);
         let mut hcr = HCR_REALM;
-        if el1::has_context_numbers(features.id_register(4, 0), features.id_register(4, 1)) {
+        if optional.csv2_2 {
             hcr |= HCR_EN_SCXT;
         }
         init_controls(features, hcr);
         let side = Self {
-            optional: Optional::new(features),
+            optional,
             vgic: Vgic::new(features),
             debug: Debug::new(features),
             pmu: Pmu::new(features),
@@ -116,7 +119,6 @@ impl RealmSide {
             hcr,
             simd: Simd::new(features),
             host: RefCell::new(Host::default()),
-            mdcr: Cell::new(0),
             realm_counters: Cell::new(None),
         };
         side.simd.open();
@@ -131,13 +133,14 @@ impl RealmSide {
             el1::save(&mut host.el1, self.optional);
             host.timers = vtimer::read();
             host.gic = Aside::save();
+            Debug::save_control(&mut host.debug);
             if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
                 pmu.save(&mut host.pmu);
             }
         }
         self.write_controls(controls);
         el1::load(&context.el1, self.optional);
-        el1::load_keys(&context.el1, self.optional);
+        el1::load_realm(&context.el1, self.optional);
         if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
             pmu.load(&context.pmu);
         }
@@ -145,9 +148,7 @@ impl RealmSide {
         write_sysreg!("S3_0_C12_C12_5", 0b111);
         self.vgic.load(&context.gic);
         vtimer::load(&context.timers);
-        if context.el1.mdscr_el1 & MDSCR_MDE != 0 || context.debug.is_armed() {
-            self.load_debug(context);
-        }
+        self.load_debug(context, controls);
         self.simd.arm();
     }
 
@@ -164,25 +165,17 @@ impl RealmSide {
         write_sysreg!("VTTBR_EL2", controls.stage2.vttbr);
         write_sysreg!("VMPIDR_EL2", controls.vmpidr);
         self.realm_counters.set(controls.pmu_counters);
-        let mut mdcr = MDCR_REALM | MDCR_TRAP_DEBUG;
-        mdcr |= match controls.pmu_counters {
+        let pmu = match controls.pmu_counters {
             Some(counters) => u64::from(counters),
             None => MDCR_TRAP_PMU | u64::from(self.pmu_counters),
         };
-        self.set_mdcr(mdcr);
+        write_sysreg!("MDCR_EL2", MDCR_REALM | pmu);
     }
 
-    fn set_mdcr(&self, value: u64) {
-        self.mdcr.set(value);
-        write_sysreg!("MDCR_EL2", value);
-    }
-
-    fn load_debug(&self, context: &RecContext) {
-        let mut host = self.host.borrow_mut();
-        self.debug.save(&mut host.debug);
-        host.debug_aside = true;
-        self.debug.load(&context.debug);
-        self.set_mdcr(self.mdcr.get() & !MDCR_TRAP_DEBUG);
+    /// See [`rmm_hal::RealmCpu::load_debug`].
+    pub(crate) fn load_debug(&self, context: &RecContext, controls: &RunControls) {
+        let host = &mut self.host.borrow_mut().debug;
+        self.debug.load(host, &context.debug, controls.breakpoints);
     }
 
     /// See [`rmm_hal::RealmCpu::run`].
@@ -193,7 +186,6 @@ impl RealmSide {
             let kind = unsafe { realm_enter(context) };
             let esr = read_sysreg!("ESR_EL2");
             match kind {
-                0 if self.takes_debug_trap(esr) => self.load_debug(context),
                 0 => {
                     if let Some(syndrome) = read_syndrome(esr) {
                         return Exit::Sync(syndrome);
@@ -206,15 +198,6 @@ impl RealmSide {
         }
     }
 
-    /// Says whether the exit is the REC's first use of debug registers since it was loaded: a trapped
-    /// system register access (EC 0x18) with op0 = 2 and op1 = 0.
-    fn takes_debug_trap(&self, esr: u64) -> bool {
-        esr >> 26 == 0x18
-            && esr >> 20 & 0b11 == 2
-            && esr >> 14 & 0b111 == 0
-            && !self.host.borrow().debug_aside
-    }
-
     /// See [`rmm_hal::RealmCpu::save`].
     pub(crate) fn save<W: GranuleWindow>(
         &self,
@@ -224,13 +207,9 @@ impl RealmSide {
     ) {
         self.simd.restore(window, context, controls);
         let mut host = self.host.borrow_mut();
-        if host.debug_aside {
-            self.debug.save(&mut context.debug);
-            self.debug.load(&host.debug);
-            host.debug_aside = false;
-        }
+        self.debug.restore(&mut host.debug);
         el1::save(&mut context.el1, self.optional);
-        el1::save_keys(&mut context.el1, self.optional);
+        el1::save_realm(&mut context.el1, self.optional);
         context.timers = vtimer::read();
         self.vgic.save(&mut context.gic);
         if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {
@@ -324,23 +303,26 @@ fn init_controls(features: &CpuFeatures, hcr: u64) {
     if mmfr0 >> 60 >= 2 {
         write_sysreg!("S3_4_C14_C0_6", 0);
     }
-    // ID_AA64MMFR1_EL1.HCX: HCRX_EL2. Whatever is not enabled here traps or reads as absent.
+    // ID_AA64MMFR1_EL1.HCX: HCRX_EL2.
     if mmfr1 >> 40 & 0xF != 0 {
-        // ID_AA64PFR1_EL1.NMI: a Realm has none.
-        let nmi = features.id_register(4, 1) >> 36 & 0xF;
         let mops = if features.mops { HCRX_MSCEN } else { 0 };
-        let allint = if nmi != 0 { HCRX_TALLINT } else { 0 };
-        write_sysreg!("S3_4_C1_C2_2", mops | allint);
+        write_sysreg!("S3_4_C1_C2_2", mops | trap_bits(Control::Hcrx));
     }
-    // ID_AA64MMFR0_EL1.FGT: zero traps every register whose control has the reverse sense (SME
-    // priorities, TPIDR2, permission indirection, branch records) and none of the others.
+    // ID_AA64MMFR0_EL1.FGT.
     let fgt = mmfr0 >> 56 & 0xF;
     if fgt != 0 {
         write_sysreg!("S3_4_C1_C1_4", 0);
         write_sysreg!("S3_4_C1_C1_5", 0);
         write_sysreg!("S3_4_C1_C1_6", 0);
-        write_sysreg!("S3_4_C3_C1_4", 0);
+        write_sysreg!("S3_4_C3_C1_4", trap_bits(Control::Hdfgrtr));
         write_sysreg!("S3_4_C3_C1_5", 0);
+    }
+    if fgt >= 2 {
+        rmm_close_fgt2();
+    }
+    // ID_AA64PFR0_EL1.MPAM, ID_AA64PFR1_EL1.MPAM_frac.
+    if features.id_register(4, 0) >> 40 & 0xF != 0 || features.id_register(4, 1) >> 16 & 0xF != 0 {
+        rmm_close_mpam(trap_bits(Control::Mpam2));
     }
 }
 

@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use rmm_hal::{
-    El1Registers, ExceptionEntry, Exit, GicState, RealmCpu, RecContext, RunControls, TimerState,
-    TranslationControls,
+    DebugState, El1Registers, ExceptionEntry, Exit, GicState, RealmCpu, RecContext, RunControls,
+    TimerState, TranslationControls,
 };
 
 /// What the Realm does from one entry to the next exit. It sees the general registers, `pc` and
@@ -22,6 +22,8 @@ pub struct FakeRealm<'p> {
     loaded: Cell<Option<RunControls>>,
     /// The loaded REC's EL1 registers.
     pub el1: RefCell<El1Registers>,
+    /// The debug state that is in effect for the loaded REC.
+    pub debug: RefCell<DebugState>,
     /// The loaded REC's virtual GIC.
     pub gic: RefCell<GicState>,
     /// The loaded REC's timers.
@@ -66,6 +68,7 @@ impl RealmCpu for FakeRealm<'_> {
         assert!(self.loaded.get().is_none(), "a REC is loaded over another");
         self.loaded.set(Some(*controls));
         *self.el1.borrow_mut() = context.el1.clone();
+        *self.debug.borrow_mut() = context.debug.clone();
         *self.gic.borrow_mut() = context.gic.clone();
         self.timers.set(context.timers);
         self.pending_serror.set(None);
@@ -97,6 +100,10 @@ impl RealmCpu for FakeRealm<'_> {
         context.el1 = self.el1.borrow().clone();
         context.gic = self.gic.borrow().clone();
         context.timers = self.timers.get();
+    }
+
+    fn load_debug(&self, context: &RecContext, _: &RunControls) {
+        *self.debug.borrow_mut() = context.debug.clone();
     }
 
     fn timers(&self) -> TimerState {

@@ -5,62 +5,22 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-/// Lists the EL1&0 system registers that follow a REC, each with its field name.
-///
-/// `$callback!` receives `(field, REGISTER)` rows. Registers behind a feature that a Realm does not see
-/// are not here; they trap.
-#[macro_export]
-macro_rules! el1_registers {
-    ($callback:ident) => {
-        $callback! {
-            (sp_el0, SP_EL0),
-            (sp_el1, SP_EL1),
-            (elr_el1, ELR_EL1),
-            (spsr_el1, SPSR_EL1),
-            (sctlr_el1, SCTLR_EL1),
-            (actlr_el1, ACTLR_EL1),
-            (cpacr_el1, CPACR_EL1),
-            (ttbr0_el1, TTBR0_EL1),
-            (ttbr1_el1, TTBR1_EL1),
-            (tcr_el1, TCR_EL1),
-            (esr_el1, ESR_EL1),
-            (afsr0_el1, AFSR0_EL1),
-            (afsr1_el1, AFSR1_EL1),
-            (far_el1, FAR_EL1),
-            (mair_el1, MAIR_EL1),
-            (amair_el1, AMAIR_EL1),
-            (vbar_el1, VBAR_EL1),
-            (contextidr_el1, CONTEXTIDR_EL1),
-            (tpidr_el0, TPIDR_EL0),
-            (tpidrro_el0, TPIDRRO_EL0),
-            (tpidr_el1, TPIDR_EL1),
-            (cntkctl_el1, CNTKCTL_EL1),
-            (csselr_el1, CSSELR_EL1),
-            (par_el1, PAR_EL1),
-            (mdscr_el1, MDSCR_EL1),
-            (mdccint_el1, MDCCINT_EL1),
-        }
-    };
-}
-
 macro_rules! el1_struct {
-    ($(($field:ident, $register:ident),)*) => {
-        /// The EL1&0 system registers of [`el1_registers`], then those that only some PEs have.
+    (
+        both { $($field:ident $name:ident [$($of:literal)*] $feature:ident;)* }
+        realm { $($kept:ident $key:ident [$($at:literal)*] $with:ident;)* }
+    ) => {
+        /// The EL1&0 system registers of [`switched_registers!`](crate::switched_registers).
         #[derive(Clone, Debug, Default, FromBytes, Immutable, KnownLayout)]
         #[repr(C)]
         #[allow(missing_docs, reason = "each field is the register of its name")]
         pub struct El1Registers {
             $(pub $field: u64,)*
-            pub vdisr_el2: u64,
-            pub vsesr_el2: u64,
-            pub scxtnum_el0: u64,
-            pub scxtnum_el1: u64,
-            /// APIA, APIB, APDA, APDB, APGA: low and high half each.
-            pub pauth_keys: [[u64; 2]; 5],
+            $(pub $kept: u64,)*
         }
     };
 }
-el1_registers!(el1_struct);
+crate::switched_registers!(el1_struct);
 
 /// The virtual GIC CPU interface.
 #[derive(Clone, Debug, Default, FromBytes, Immutable, KnownLayout)]
@@ -108,10 +68,13 @@ impl TimerState {
     }
 }
 
-/// The self-hosted debug registers.
+/// Self-hosted debug. The monitor answers every access of a Realm from here; the hardware holds it
+/// while it has an effect.
 #[derive(Clone, Debug, Default, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct DebugState {
+    /// `MDSCR_EL1`.
+    pub mdscr: u64,
     /// `DBGBVR<n>_EL1`.
     pub bvr: [u64; 16],
     /// `DBGBCR<n>_EL1`.
@@ -120,20 +83,22 @@ pub struct DebugState {
     pub wvr: [u64; 16],
     /// `DBGWCR<n>_EL1`.
     pub wcr: [u64; 16],
-    /// `OSLSR_EL1.OSLK`: 1 while the OS lock is held.
+    /// 1 while the OS lock is held (`OSLSR_EL1.OSLK`).
     pub os_lock: u64,
-    /// `OSDLR_EL1`.
-    pub os_double_lock: u64,
+    /// The claim tags.
+    pub claim: u64,
 }
 
 impl DebugState {
-    /// Says whether a breakpoint or watchpoint is enabled (bit 0 of its control register).
+    /// `MDSCR_EL1.SS`: software step.
+    pub const MDSCR_SS: u64 = 1 << 0;
+    /// `MDSCR_EL1.MDE`: breakpoints and watchpoints.
+    pub const MDSCR_MDE: u64 = 1 << 15;
+
+    /// Says whether a debug exception other than that of an instruction can come of this state.
     #[must_use]
-    pub fn is_armed(&self) -> bool {
-        self.bcr
-            .iter()
-            .chain(&self.wcr)
-            .any(|control| control & 1 != 0)
+    pub const fn is_in_use(&self) -> bool {
+        self.mdscr & (Self::MDSCR_SS | Self::MDSCR_MDE) != 0
     }
 }
 

@@ -16,6 +16,7 @@ mod el3;
 mod features;
 mod ns;
 mod realm;
+pub mod registers;
 mod sha2;
 mod stage2;
 

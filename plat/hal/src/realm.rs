@@ -64,6 +64,8 @@ pub struct RunControls {
     pub sve: Option<SveControls>,
     /// The number of PMU event counters of the Realm; `None` without PMU.
     pub pmu_counters: Option<u8>,
+    /// The number of breakpoints of the Realm minus one.
+    pub breakpoints: u8,
 }
 
 /// An exception to be taken by the Realm at EL1, computed by the rules of the architecture.
@@ -95,8 +97,8 @@ pub struct TranslationControls {
 /// The Realm side of a PE. The calls come in the order `load`, any number of the others, `save`.
 ///
 /// Between `load` and `save` the system registers, the GIC state, the timers and, from its first use,
-/// the SIMD state of the context live in the hardware; general registers, `pc` and `pstate` always live
-/// in the context.
+/// the SIMD state of the context live in the hardware; general registers, `pc`, `pstate` and the debug
+/// state always live in the context.
 pub trait RealmCpu {
     /// Puts the Non-secure world's EL1&0 state aside and loads the REC's.
     fn load(&self, context: &mut RecContext, controls: &RunControls);
@@ -106,6 +108,9 @@ pub trait RealmCpu {
 
     /// Saves the REC's state and brings the Non-secure world's back.
     fn save(&self, context: &mut RecContext, controls: &RunControls);
+
+    /// Makes the debug state of the loaded REC take effect, after the monitor changed it.
+    fn load_debug(&self, context: &RecContext, controls: &RunControls);
 
     /// Reads the EL1 timers of the loaded REC.
     fn timers(&self) -> TimerState;

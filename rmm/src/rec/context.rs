@@ -27,7 +27,7 @@ pub(crate) fn reset(context: &mut RecContext, pc: u64, gprs: &[u64]) {
     context.pc = pc;
     context.pstate = pstate::RESET;
     context.el1.sctlr_el1 = SCTLR_RESET;
-    context.el1.mdscr_el1 = MDSCR_RESET;
+    context.debug.mdscr = MDSCR_RESET;
 }
 
 /// Starts a processor that is off, as PSCI `CPU_ON` demands: at `pc`, with `x0` and zero in all other
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(context.pc, 0x8000_0000);
         assert_eq!(context.gprs[..4], [1, 2, 3, 0]);
         assert_eq!(context.el1.sctlr_el1, 0x30D0_0980);
-        assert_eq!(context.el1.mdscr_el1, 0x1000);
+        assert_eq!(context.debug.mdscr, 0x1000);
     }
 
     #[test]

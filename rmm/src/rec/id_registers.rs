@@ -5,7 +5,8 @@
 //!
 //! A field that is not in the table reads zero, which says for nearly every field that the feature is
 //! not there. A field that is in the table reads as the hardware has it, capped where later values
-//! stand for something that a Realm does not have. Missing on purpose:
+//! stand for something that a Realm does not have. What becomes of the registers that a feature brings is
+//! in `rmm_hal::registers`. Missing on purpose:
 //!
 //! | feature | why |
 //! |---|---|
@@ -75,6 +76,7 @@ const ZFR0_F64MM: u32 = 56;
 const DFR0_PMUVER: u32 = 8;
 const DFR0_BRPS: u32 = 12;
 const DFR0_WRPS: u32 = 20;
+const DFR0_DOUBLE_LOCK: u32 = 36;
 /// `ID_AA64ISAR2_EL1.MOPS`.
 const ISAR2_MOPS: u32 = 16;
 /// `ID_DFR0_EL1.PerfMon`.
@@ -83,6 +85,8 @@ const AA32_PERFMON: u32 = 24;
 const PMU_V3P8: u64 = 8;
 /// The value of PMUVer and PerfMon for something that is not PMUv3.
 const PMU_IMPLEMENTATION_DEFINED: u64 = 0xF;
+/// `ID_AA64DFR0_EL1.DoubleLock`: not implemented.
+const NO_DOUBLE_LOCK: u64 = 0xF;
 /// The greatest number, minus one, that BRPs and WRPs express.
 const MOST_BREAKPOINTS: u64 = 0xF;
 
@@ -127,11 +131,12 @@ const ROWS: &[Row] = &[
     row(4, 1, fields([0, 4, 12, 32]), &[]),
     // ID_AA64ZFR0_EL1.
     row(4, 4, u64::MAX, &[]),
-    // ID_AA64DFR0_EL1: DebugVer up to Armv8.8, PMUVer, BRPs, WRPs, DoubleLock.
+    // ID_AA64DFR0_EL1: DebugVer up to Armv8.8, PMUVer, BRPs, WRPs. CTX_CMPs zero says that one
+    // breakpoint, the last, compares contexts.
     row(
         5,
         0,
-        fields([0, DFR0_PMUVER, DFR0_BRPS, DFR0_WRPS, 36]),
+        fields([0, DFR0_PMUVER, DFR0_BRPS, DFR0_WRPS]),
         &[cap(0, 0xA)],
     ),
     // ID_AA64ISAR0_EL1: everything but TME.
@@ -213,7 +218,8 @@ fn with_realm(register: (u8, u8), value: u64, cpu: &CpuFeatures, realm: &RealmTr
             let breakpoints = u64::from(realm.breakpoints).min(MOST_BREAKPOINTS);
             let watchpoints = u64::from(realm.watchpoints).min(MOST_BREAKPOINTS);
             let value = with_field(value, DFR0_BRPS, breakpoints);
-            with_field(value, DFR0_WRPS, watchpoints)
+            let value = with_field(value, DFR0_WRPS, watchpoints);
+            with_field(value, DFR0_DOUBLE_LOCK, NO_DOUBLE_LOCK)
         }
         ID_DFR0 => with_field(value, AA32_PERFMON, pmu_version(value, AA32_PERFMON, realm)),
         ID_AA64ISAR2 if !cpu.mops => with_field(value, ISAR2_MOPS, 0),
@@ -358,6 +364,7 @@ mod tests {
             (field(value, 12), field(value, 20), field(value, 0)),
             (2, 1, 0xA)
         );
+        assert_eq!(field(value, 36), 0xF);
         realm.breakpoints = 63;
         realm.watchpoints = 16;
         let value = read(5, 0, &ones(), &realm);

@@ -8,6 +8,7 @@
 
 pub(crate) mod aux;
 pub(crate) mod context;
+mod debug;
 pub(crate) mod exit;
 pub(crate) mod gic;
 mod id_registers;

@@ -258,6 +258,7 @@ impl Rec {
             trap_wfe,
             sve: realm.sve_vq.and_then(|vq| self.sve_controls(vq)),
             pmu_counters: realm.pmu_counters,
+            breakpoints: realm.breakpoints,
         }
     }
 

@@ -207,6 +207,11 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
         let (cpu, context) = (self.monitor.cpu(), &mut self.rec.context);
         match sysreg::access(esr, context, cpu, self.realm) {
             Verdict::Done => Next::Resume,
+            Verdict::DebugChanged => {
+                let cpu = self.hal.realm();
+                cpu.load_debug(&self.rec.context, &self.controls);
+                Next::Resume
+            }
             Verdict::Host => {
                 let stop = Stop::register_write(esr, &context.gprs);
                 skip_instruction(context);

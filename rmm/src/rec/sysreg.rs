@@ -3,34 +3,21 @@
 
 //! Accesses to registers that trap.
 
+use rmm_hal::registers::{self, Emulation};
 use rmm_hal::{CpuFeatures, RecContext};
 
 use crate::rec::context::skip_instruction;
-use crate::rec::id_registers;
 use crate::rec::object::RealmTraits;
 use crate::rec::syndrome::Esr;
-
-/// The name of a register as an instruction encodes it: op0, op1, CRn, CRm, op2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Name(u8, u8, u8, u8, u8);
-
-/// GIC registers whose writes the Host acts on.
-const ICC_DIR_EL1: Name = Name(3, 0, 12, 11, 1);
-const ICC_SGI1R_EL1: Name = Name(3, 0, 12, 11, 5);
-const ICC_ASGI1R_EL1: Name = Name(3, 0, 12, 11, 6);
-const ICC_SGI0R_EL1: Name = Name(3, 0, 12, 11, 7);
-
-/// RAS: the number of error records, of which a Realm has none.
-const ERRIDR_EL1: Name = Name(3, 0, 5, 3, 0);
-
-/// The last CRm of the ID space: op0 = 3, op1 = 0, CRn = 0.
-const ID_CRM_LAST: u8 = 7;
+use crate::rec::{debug, id_registers};
 
 /// What becomes of an access to a register that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Done; the Realm goes on behind the instruction.
     Done,
+    /// Done, and the debug state of the REC is another.
+    DebugChanged,
     /// The Host acts on the write. The Realm goes on behind the instruction at the next entry.
     Host,
     /// The Realm has no such register.
@@ -44,46 +31,77 @@ pub(crate) fn access(
     cpu: &CpuFeatures,
     realm: &RealmTraits,
 ) -> Verdict {
-    let (name, syndrome) = (Name::of(esr), Esr(esr));
-    if syndrome.is_trapped_read() {
-        let Some(value) = read(name, cpu, realm) else {
+    let (fields, syndrome) = (fields(esr), Esr(esr));
+    let Some(emulation) = registers::emulation(fields) else {
+        return Verdict::Undefined;
+    };
+    let register = syndrome.trapped_register();
+    let verdict = if syndrome.is_trapped_read() {
+        let Some(value) = read(emulation, fields, context, cpu, realm) else {
             return Verdict::Undefined;
         };
-        syndrome.trapped_register().write(&mut context.gprs, value);
-        skip_instruction(context);
-        return Verdict::Done;
+        register.write(&mut context.gprs, value);
+        Verdict::Done
+    } else {
+        let value = register.read(&context.gprs);
+        write(emulation, fields, value, context, realm)
+    };
+    match verdict {
+        Verdict::Done | Verdict::DebugChanged => skip_instruction(context),
+        Verdict::Host | Verdict::Undefined => {}
     }
-    match name {
-        ICC_DIR_EL1 | ICC_SGI0R_EL1 | ICC_SGI1R_EL1 | ICC_ASGI1R_EL1 => Verdict::Host,
-        _ => Verdict::Undefined,
+    verdict
+}
+
+fn read(
+    emulation: Emulation,
+    [.., crm, op2]: [u8; 5],
+    context: &RecContext,
+    cpu: &CpuFeatures,
+    realm: &RealmTraits,
+) -> Option<u64> {
+    match emulation {
+        Emulation::Identification => Some(id_registers::read(crm, op2, cpu, realm)),
+        Emulation::Revision => Some(cpu.id_register(crm, op2)),
+        Emulation::ReadZero | Emulation::Zero => Some(0),
+        Emulation::Host => None,
+        Emulation::Debug(register) => debug::read(register, crm, &context.debug, realm),
     }
 }
 
-fn read(name: Name, cpu: &CpuFeatures, realm: &RealmTraits) -> Option<u64> {
-    match name {
-        Name(3, 0, 0, crm, op2) if crm <= ID_CRM_LAST => {
-            Some(id_registers::read(crm, op2, cpu, realm))
+fn write(
+    emulation: Emulation,
+    [.., crm, _]: [u8; 5],
+    value: u64,
+    context: &mut RecContext,
+    realm: &RealmTraits,
+) -> Verdict {
+    match emulation {
+        Emulation::Identification | Emulation::Revision | Emulation::ReadZero => Verdict::Undefined,
+        Emulation::Zero => Verdict::Done,
+        Emulation::Host => Verdict::Host,
+        Emulation::Debug(register) => {
+            match debug::write(register, crm, value, &mut context.debug, realm) {
+                Some(()) => Verdict::DebugChanged,
+                None => Verdict::Undefined,
+            }
         }
-        ERRIDR_EL1 => Some(0),
-        _ => None,
     }
 }
 
-impl Name {
-    /// Returns the register that a trapped access names (Arm ARM, ISS encoding of EC 0x18).
-    fn of(esr: u64) -> Self {
-        let field = |shift: u32, mask: u64| {
-            let [low, ..] = (esr >> shift & mask).to_le_bytes();
-            low
-        };
-        Self(
-            field(20, 0b11),
-            field(14, 0b111),
-            field(10, 0xF),
-            field(1, 0xF),
-            field(17, 0b111),
-        )
-    }
+/// Returns op0, op1, CRn, CRm and op2 of a trapped access (Arm ARM, ISS encoding of EC 0x18).
+fn fields(esr: u64) -> [u8; 5] {
+    let field = |shift: u32, mask: u64| {
+        let [low, ..] = (esr >> shift & mask).to_le_bytes();
+        low
+    };
+    [
+        field(20, 0b11),
+        field(14, 0b111),
+        field(10, 0xF),
+        field(1, 0xF),
+        field(17, 0b111),
+    ]
 }
 
 #[cfg(test)]
@@ -94,8 +112,11 @@ mod tests {
     const READ: u64 = 1;
     const WRITE: u64 = 0;
 
-    fn esr(name: Name, rt: u64, direction: u64) -> u64 {
-        let Name(op0, op1, crn, crm, op2) = name;
+    const MDSCR: [u8; 5] = [2, 0, 0, 2, 2];
+    const DBGBVR3: [u8; 5] = [2, 0, 0, 3, 4];
+    const ERRIDR: [u8; 5] = [3, 0, 5, 3, 0];
+
+    fn esr([op0, op1, crn, crm, op2]: [u8; 5], rt: u64, direction: u64) -> u64 {
         let fields = [(op0, 20), (op2, 17), (op1, 14), (crn, 10), (crm, 1)];
         let name = fields
             .into_iter()
@@ -107,7 +128,9 @@ mod tests {
         let mut context = context();
         context.pc = 0x1000;
         context.gprs = [0x55; 31];
+        context.debug.bvr[3] = 0x77;
         let mut cpu = cpu();
+        cpu.id_registers[6] = 0x99;
         cpu.id_registers[6 * 8] = 0x2 << 20;
         let verdict = access(esr, &mut context, &cpu, &realm_traits());
         (verdict, context)
@@ -115,13 +138,13 @@ mod tests {
 
     #[test]
     fn id_register_read_is_emulated() {
-        let (verdict, context) = try_access(esr(Name(3, 0, 0, 6, 0), 9, READ));
+        let (verdict, context) = try_access(esr([3, 0, 0, 6, 0], 9, READ));
         assert_eq!(verdict, Verdict::Done);
         assert_eq!(
             (context.gprs[9], context.gprs[8], context.pc),
             (0x20_0000, 0x55, 0x1004)
         );
-        let (verdict, context) = try_access(esr(Name(3, 0, 0, 6, 0), 31, READ));
+        let (verdict, context) = try_access(esr([3, 0, 0, 6, 0], 31, READ));
         assert_eq!(
             (verdict, context.gprs, context.pc),
             (Verdict::Done, [0x55; 31], 0x1004)
@@ -130,17 +153,25 @@ mod tests {
 
     #[test]
     fn whole_id_space_reads() {
-        for crm in 0..=7 {
+        for crm in 1..=7 {
             for op2 in 0..=7 {
-                let (verdict, _) = try_access(esr(Name(3, 0, 0, crm, op2), 0, READ));
+                let (verdict, _) = try_access(esr([3, 0, 0, crm, op2], 0, READ));
                 assert_eq!(verdict, Verdict::Done);
             }
         }
     }
 
     #[test]
+    fn revision_is_that_of_the_hardware() {
+        let (verdict, context) = try_access(esr([3, 0, 0, 0, 6], 3, READ));
+        assert_eq!((verdict, context.gprs[3]), (Verdict::Done, 0x99));
+    }
+
+    #[test]
     fn software_interrupts_and_deactivation_go_to_the_host() {
-        for name in [ICC_DIR_EL1, ICC_SGI0R_EL1, ICC_SGI1R_EL1, ICC_ASGI1R_EL1] {
+        // ICC_DIR_EL1, ICC_SGI1R_EL1, ICC_ASGI1R_EL1, ICC_SGI0R_EL1.
+        for op2 in [1, 5, 6, 7] {
+            let name = [3, 0, 12, 11, op2];
             let (verdict, context) = try_access(esr(name, 3, WRITE));
             assert_eq!((verdict, context.pc), (Verdict::Host, 0x1000));
             assert_eq!(try_access(esr(name, 3, READ)).0, Verdict::Undefined);
@@ -149,22 +180,56 @@ mod tests {
 
     #[test]
     fn error_records_are_none() {
-        let (verdict, context) = try_access(esr(ERRIDR_EL1, 3, READ));
+        let (verdict, context) = try_access(esr(ERRIDR, 3, READ));
         assert_eq!((verdict, context.gprs[3]), (Verdict::Done, 0));
-        assert_eq!(try_access(esr(ERRIDR_EL1, 3, WRITE)).0, Verdict::Undefined);
+        assert_eq!(try_access(esr(ERRIDR, 3, WRITE)).0, Verdict::Undefined);
+    }
+
+    #[test]
+    fn debug_is_the_realms_own() {
+        let (verdict, context) = try_access(esr(MDSCR, 3, WRITE));
+        assert_eq!((verdict, context.pc), (Verdict::DebugChanged, 0x1004));
+        // 0x55 has SS and nothing else of self-hosted debug.
+        assert_eq!(context.debug.mdscr, 1);
+        let (verdict, context) = try_access(esr(DBGBVR3, 3, READ));
+        assert_eq!((verdict, context.gprs[3]), (Verdict::Done, 0x77));
+        // The Realm's breakpoints are 0 to 5.
+        let beyond = [2, 0, 0, 6, 4];
+        for direction in [READ, WRITE] {
+            let (verdict, context) = try_access(esr(beyond, 3, direction));
+            assert_eq!((verdict, context.pc), (Verdict::Undefined, 0x1000));
+        }
+    }
+
+    #[test]
+    fn debug_communication_reads_zero_and_keeps_nothing() {
+        // OSDTRRX_EL1, OSDTRTX_EL1, OSECCR_EL1, DBGDTR_EL0, DBGDTRTX_EL0.
+        for name in [
+            [2, 0, 0, 0, 2],
+            [2, 0, 0, 3, 2],
+            [2, 0, 0, 6, 2],
+            [2, 3, 0, 4, 0],
+            [2, 3, 0, 5, 0],
+        ] {
+            let (verdict, context) = try_access(esr(name, 3, WRITE));
+            assert_eq!((verdict, context.pc), (Verdict::Done, 0x1004));
+            let (verdict, context) = try_access(esr(name, 3, READ));
+            assert_eq!((verdict, context.gprs[3]), (Verdict::Done, 0));
+        }
     }
 
     #[test]
     fn everything_else_is_undefined() {
-        // PMCR_EL0, AMCR_EL0, SMCR_EL1, LORC_EL1, PMSCR_EL1, TRFCR_EL1, S3_0_C15_C0_0, an ID register write.
+        // PMCR_EL0, AMCR_EL0, SMCR_EL1, LORC_EL1, PMSCR_EL1, TRFCR_EL1, S3_0_C15_C0_0, SMIDR_EL1.
         let names = [
-            Name(3, 3, 9, 12, 0),
-            Name(3, 3, 13, 2, 0),
-            Name(3, 0, 1, 2, 6),
-            Name(3, 0, 10, 4, 3),
-            Name(3, 0, 9, 9, 0),
-            Name(3, 0, 1, 2, 1),
-            Name(3, 0, 15, 0, 0),
+            [3, 3, 9, 12, 0],
+            [3, 3, 13, 2, 0],
+            [3, 0, 1, 2, 6],
+            [3, 0, 10, 4, 3],
+            [3, 0, 9, 9, 0],
+            [3, 0, 1, 2, 1],
+            [3, 0, 15, 0, 0],
+            [3, 1, 0, 0, 6],
         ];
         for name in names {
             for direction in [READ, WRITE] {
@@ -177,8 +242,9 @@ mod tests {
                 assert_eq!(context.gprs, [0x55; 31]);
             }
         }
+        // An identification register cannot be written.
         assert_eq!(
-            try_access(esr(Name(3, 0, 0, 4, 0), 3, WRITE)).0,
+            try_access(esr([3, 0, 0, 4, 0], 3, WRITE)).0,
             Verdict::Undefined
         );
     }
