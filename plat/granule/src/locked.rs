@@ -117,8 +117,7 @@ impl<S: Contained> Locked<'_, S> {
 
 impl<'t, S: Pinned> Locked<'t, S> {
     /// Says whether the contents are in use elsewhere.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
+    fn is_in_use(&self) -> bool {
         self.word.count() != 0
     }
 

@@ -13,10 +13,11 @@ use conformance::audit::audit;
 use conformance::machine::{Profile, Site, profiles, with_site};
 use conformance::model::Rng;
 use conformance::port::InProcess;
+use rmi::psci::{self, PsciReturn};
 use rmi::{Command, RecEnter, RmiReturn};
 use rmm_granule::StateCode;
 use scenarios::realm::RealmAction;
-use scenarios::{RealmPlan, RmiPort, Runnable, World};
+use scenarios::{RealmPlan, Rec, RmiPort, Runnable, Step, World};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
@@ -301,4 +302,52 @@ fn recs_are_destroyed_while_others_enter_them() {
             }
         }
     });
+}
+
+/// What a Realm learns of its processors does not depend on entries that the Host tries meanwhile.
+#[test]
+fn processor_is_off_while_entries_of_it_fail() {
+    with_site(&machine(), |site| {
+        let (caller, target) = build(site, |w| {
+            let realm = w.realm()?;
+            w.load_program(&realm)?;
+            let recs = (w.rec(&realm, Runnable::Yes)?, w.rec(&realm, Runnable::No)?);
+            w.activate(&realm)?;
+            Ok(recs)
+        });
+        std::thread::scope(|scope| {
+            let asker = scope.spawn(|| {
+                let ask = |fid| ask(site, &caller, &target, fid);
+                let infos: Vec<_> = (0..CALLS)
+                    .map(|_| ask(psci::FID_AFFINITY_INFO_64))
+                    .collect();
+                let off = PsciReturn::Off.to_register();
+                assert!(infos.iter().all(|info| *info == off), "AFFINITY_INFO");
+                assert_eq!(ask(psci::FID_CPU_ON_64), 0, "CPU_ON");
+            });
+            let mut port = InProcess::new(site);
+            let (rec, run_ptr) = (target.rec, target.run);
+            while !asker.is_finished() {
+                call(&mut port, Command::RecEnter { rec, run_ptr });
+            }
+            asker.join().unwrap();
+        });
+    });
+}
+
+/// Lets the Realm ask for or about a processor, and returns its answer.
+fn ask(site: Site<'_>, caller: &Rec, target: &Rec, fid: u64) -> u64 {
+    let answer = build(site, |w| {
+        w.act_exit(caller, RealmAction::smc(&[fid, target.index, 0]))?;
+        w.ok(Command::PsciComplete {
+            calling_rec: caller.rec,
+            target_rec: target.rec,
+            status: 0,
+        })?;
+        w.resume(caller, &RecEnter::default())
+    });
+    match answer {
+        Step::Done(result) => result.registers[0],
+        Step::Exit(exit) => panic!("exit {}", exit.exit_reason),
+    }
 }

@@ -17,7 +17,7 @@ use crate::rec::{RecState, Runnable};
 /// `calling_state`, `target_align`, `target_bound`, `target_state`, `pending`, `owner`, `target`,
 /// `status`.
 ///
-/// A caller that runs has no call pending. A target that runs is on.
+/// A caller that runs has no call pending.
 pub(crate) fn complete<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -25,30 +25,64 @@ pub(crate) fn complete<H: Hal>(
     target: u64,
     status: u64,
 ) -> Result<(), RmiError> {
+    loop {
+        match try_complete(monitor, hal, calling, target, status) {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Invalid(error)) => return Err(error),
+            Err(Refusal::TargetBusy) => core::hint::spin_loop(),
+        }
+    }
+}
+
+/// Why nothing was completed.
+enum Refusal {
+    /// The Host is wrong.
+    Invalid(RmiError),
+    /// The target is off, so it does not run, but another PE has it in use: an `RMI_REC_ENTER` that is
+    /// about to fail, or one that has yet to report that the REC turned itself off. Neither waits for
+    /// anything, and what the Realm learns must not depend on them.
+    TargetBusy,
+}
+
+impl From<RmiError> for Refusal {
+    fn from(error: RmiError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+fn try_complete<H: Hal>(
+    monitor: &Monitor<'_>,
+    hal: &H,
+    calling: u64,
+    target: u64,
+    status: u64,
+) -> Result<(), Refusal> {
     let (mut calling, mut target) = monitor
         .granules()
         .lock_set2::<RecState, RecState>(PhysAddr::new(calling), PhysAddr::new(target))
         .map_err(unavailable)?;
     let owner = calling.map_header(hal.window()).owner();
-    let (target_owner, target_mpidr, is_runnable) = {
+    let (target_owner, target_mpidr, is_on) = {
         let header = target.map_header(hal.window());
         (header.owner(), header.mpidr(), header.is_runnable())
     };
-    let is_on = is_runnable || target.is_in_use();
     let mut calling = calling.map_idle(hal.window()).map_err(unavailable)?;
     if !calling.is_psci_pending() || owner != target_owner {
-        return Err(RmiError::Input);
+        return Err(RmiError::Input.into());
     }
     let [x0, x1, entry, context_id, ..] = calling.context.gprs;
     if RecMpidr::from_affinity(x1) != Some(target_mpidr) {
-        return Err(RmiError::Input);
+        return Err(RmiError::Input.into());
     }
     let result = decide(function(x0), status, is_on).ok_or(RmiError::Input)?;
 
     if result == Completion::TurnOn {
         let callers_sctlr = calling.context.el1.sctlr_el1;
-        let mut target_rec = target.map_idle(hal.window()).map_err(unavailable)?;
+        let mut target_rec = target
+            .map_idle(hal.window())
+            .map_err(|_| Refusal::TargetBusy)?;
         turn_on(&mut target_rec.context, entry, context_id, callers_sctlr);
+        target_rec.set_pending_serror(None);
         drop(target_rec);
         target.map_header(hal.window()).set_runnable(Runnable::Yes);
     }

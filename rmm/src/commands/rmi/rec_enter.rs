@@ -29,7 +29,7 @@ const EXIT_OFFSET: usize = size_of::<RecEnter>();
 
 /// `RMI_REC_ENTER`. Fails with
 ///
-/// - INPUT on `run_align`, `run_bound`, `rec_align`, `rec_bound`, `rec_gran_state`, `run_pas`;
+/// - INPUT on `run_align`, `run_bound`, `run_pas`, `rec_align`, `rec_bound`, `rec_gran_state`;
 /// - REC on `rec_state`;
 /// - REALM on `realm_new` and `system_off`;
 /// - REC on `rec_runnable`, `rec_psci`, `rec_mmio` and `rec_gicv3`;
@@ -43,11 +43,10 @@ pub(crate) fn enter<H: Hal>(
     run_ptr: u64,
 ) -> Result<(), RmiError> {
     let run_page = monitor.host_granule(run_ptr)?;
-    let rec = monitor.lock::<RecState>(rec)?;
-    let rec = rec.pin().map_err(drop);
     let mut enter = RecEnter::new_zeroed();
     read_enter(hal, run_page, &mut enter)?;
-    let mut rec = rec.map_err(|()| RmiError::Rec)?;
+    let rec = monitor.lock::<RecState>(rec)?;
+    let mut rec = rec.pin().map_err(|_| RmiError::Rec)?;
     let identity = admit_realm(monitor, hal, &rec)?;
     let mut exit = RecExit::new_zeroed();
     run_rec(monitor, hal, &mut rec, identity, &enter, &mut exit)?;
