@@ -6,9 +6,11 @@
 use rmm_hal::RecContext;
 
 use crate::rec::pstate;
+use crate::rec::syndrome::{Esr, IL};
 
-/// Bytes of an AArch64 instruction.
+/// Bytes of an instruction, and of a short one of AArch32.
 const INSTRUCTION_BYTES: u64 = 4;
+const SHORT_INSTRUCTION_BYTES: u64 = 2;
 
 /// `SCTLR_EL1` after a reset: MMU and caches off. Fields that are RES1 without their feature, or of
 /// which software relies on the old behaviour: LSMAOE, nTLSMD, SPAN, EIS, TSCXT, EOS, SED, ITD.
@@ -45,6 +47,39 @@ pub(crate) fn turn_on(context: &mut RecContext, pc: u64, x0: u64, callers_sctlr:
 pub(crate) fn skip_instruction(context: &mut RecContext) {
     context.pc = context.pc.wrapping_add(INSTRUCTION_BYTES);
     context.pstate &= !(pstate::SS | pstate::BTYPE);
+}
+
+/// Goes on behind the WFI or WFE with this `ESR_EL2`, which may be one of AArch32 at EL0.
+pub(crate) fn skip_wait(context: &mut RecContext, esr: u64) {
+    if context.pstate & pstate::NRW == 0 {
+        return skip_instruction(context);
+    }
+    let bytes = if Esr(esr).has(IL) {
+        INSTRUCTION_BYTES
+    } else {
+        SHORT_INSTRUCTION_BYTES
+    };
+    context.pc = context.pc.wrapping_add(bytes);
+    context.pstate = advance_it(context.pstate & !pstate::SS);
+}
+
+/// Goes back to an HVC: R-EL2 sees it with the address behind it, and to the Realm it is undefined.
+pub(crate) fn return_to_hvc(context: &mut RecContext) {
+    context.pc = context.pc.wrapping_sub(INSTRUCTION_BYTES);
+}
+
+/// Leaves one conditional instruction of an AArch32 block behind (Arm ARM, `AArch32.ITAdvance`).
+fn advance_it(old: u64) -> u64 {
+    let high = (old & pstate::IT_HIGH) >> pstate::IT_HIGH_SHIFT;
+    let it = high << 2 | (old & pstate::IT_LOW) >> pstate::IT_LOW_SHIFT;
+    let it = if it & 0b111 == 0 {
+        0
+    } else {
+        it & 0xE0 | it << 1 & 0x1F
+    };
+    old & !(pstate::IT_HIGH | pstate::IT_LOW)
+        | it >> 2 << pstate::IT_HIGH_SHIFT
+        | (it & 0b11) << pstate::IT_LOW_SHIFT
 }
 
 #[cfg(test)]

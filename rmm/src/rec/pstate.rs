@@ -18,6 +18,11 @@ pub(crate) const PAN: u64 = 1 << 22;
 pub(crate) const DIT: u64 = 1 << 24;
 pub(crate) const TCO: u64 = 1 << 25;
 pub(crate) const NZCV: u64 = 0b1111 << 28;
+/// In AArch32: IT[7:2] and IT[1:0], how far a block of conditional instructions is.
+pub(crate) const IT_HIGH_SHIFT: u32 = 10;
+pub(crate) const IT_HIGH: u64 = 0x3F << IT_HIGH_SHIFT;
+pub(crate) const IT_LOW_SHIFT: u32 = 25;
+pub(crate) const IT_LOW: u64 = 0b11 << IT_LOW_SHIFT;
 
 /// After a reset: EL1 with its own stack pointer, all interrupts masked.
 pub(crate) const RESET: u64 = DAIF | MODE_EL1H;

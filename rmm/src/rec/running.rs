@@ -8,7 +8,7 @@ use rmm_hal::{Exit, Hal, RealmCpu, RunControls, Syndrome, TimerState};
 
 use crate::boot::Monitor;
 use crate::realm::{RealmMemoryError, memory};
-use crate::rec::context::skip_instruction;
+use crate::rec::context::{return_to_hvc, skip_instruction, skip_wait};
 use crate::rec::exit::Stop;
 use crate::rec::inject::{Injected, inject};
 use crate::rec::object::{HostAbort, RealmTraits, Rec};
@@ -188,8 +188,12 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
             Trap::Smc => return Handled::Call,
             Trap::Wait => {
                 let stop = Stop::wait(syndrome.esr, &self.rec.context.gprs);
-                skip_instruction(&mut self.rec.context);
+                skip_wait(&mut self.rec.context, syndrome.esr);
                 Next::Stop(stop)
+            }
+            Trap::Hvc => {
+                return_to_hvc(&mut self.rec.context);
+                self.refuse(Injected::Unknown)
             }
             Trap::Register => self.handle_register(syndrome.esr),
             Trap::Simd => {

@@ -51,6 +51,7 @@ pub(crate) mod class {
     pub(crate) const UNKNOWN: u64 = 0x00;
     pub(crate) const WFX: u64 = 0x01;
     pub(crate) const FP_SIMD: u64 = 0x07;
+    pub(crate) const HVC: u64 = 0x16;
     pub(crate) const SMC: u64 = 0x17;
     pub(crate) const SYSTEM_REGISTER: u64 = 0x18;
     pub(crate) const SVE: u64 = 0x19;
@@ -66,6 +67,8 @@ pub(crate) mod fault {
     pub(crate) const TRANSLATION_0: u64 = 0b00_0100;
     pub(crate) const TRANSLATION_3: u64 = 0b00_0111;
     pub(crate) const TRANSLATION_MINUS_1: u64 = 0b10_1011;
+    pub(crate) const PERMISSION_0: u64 = 0b00_1100;
+    pub(crate) const PERMISSION_3: u64 = 0b00_1111;
     pub(crate) const ADDRESS_SIZE_0: u64 = 0b00_0000;
     pub(crate) const ADDRESS_SIZE_MINUS_1: u64 = 0b10_1001;
     pub(crate) const EXTERNAL: u64 = 0b01_0000;
@@ -74,8 +77,6 @@ pub(crate) mod fault {
     pub(crate) const PARITY: u64 = 0b01_1000;
     pub(crate) const PARITY_WALK_MINUS_1: u64 = 0b01_1011;
     pub(crate) const PARITY_WALK_3: u64 = 0b01_1111;
-    pub(crate) const PROTECTION_WALK_MINUS_1: u64 = 0b10_0011;
-    pub(crate) const PROTECTION: u64 = 0b10_1000;
     pub(crate) const ASYNCHRONOUS: u64 = 0b01_0001;
 }
 
@@ -143,9 +144,9 @@ impl Esr {
             || (fault::PARITY_WALK_MINUS_1..=fault::PARITY_WALK_3).contains(&fault)
     }
 
-    /// Says whether the granule is not in a physical address space the access may use.
-    pub(crate) fn is_granule_protection_fault(self) -> bool {
-        (fault::PROTECTION_WALK_MINUS_1..=fault::PROTECTION).contains(&self.fault())
+    /// Says whether the fault is a permission fault at any level.
+    pub(crate) fn is_permission_fault(self) -> bool {
+        (fault::PERMISSION_0..=fault::PERMISSION_3).contains(&self.fault())
     }
 
     /// Returns how bad a synchronous external abort is.

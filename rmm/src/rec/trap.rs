@@ -17,6 +17,8 @@ pub(crate) enum Trap {
     Wait,
     /// A call to the monitor.
     Smc,
+    /// A call to a hypervisor, which is none of a Realm's: undefined.
+    Hvc,
     /// An access to a register or an instruction that traps.
     Register,
     /// The first use of SIMD or, where the Realm has it, SVE.
@@ -42,12 +44,13 @@ const SMTC_MASK: u64 = 0b111;
 impl Trap {
     /// Says what the exception with this `ESR_EL2` is about, for a Realm with or without SVE.
     ///
-    /// Classes that are not listed mean that a Realm used something no Realm has: HVC, an AArch32
+    /// Classes that are not listed mean that a Realm used something no Realm has: an AArch32
     /// coprocessor, a feature whose trap the machine leaves on.
     pub(crate) fn of(esr: u64, has_sve: bool) -> Self {
         let syndrome = Esr(esr);
         match syndrome.class() {
             class::WFX => Self::Wait,
+            class::HVC => Self::Hvc,
             class::SMC => Self::Smc,
             class::SYSTEM_REGISTER => Self::Register,
             class::FP_SIMD => Self::Simd,
@@ -108,6 +111,9 @@ pub(crate) fn fault_ipa(abort: &Syndrome) -> Ipa {
 }
 
 /// Says where the access that aborted with PSTATE `pstate` went to.
+///
+/// The Host emulates what it has not mapped or not permitted; what fails for another reason, like an
+/// alignment that the Host's memory type asks for, it cannot (A4.3.4.3).
 pub(crate) fn target(access: Access, abort: &Syndrome, pstate: u64, realm: &RealmTraits) -> Target {
     let esr = Esr(abort.esr);
     if esr.is_external_abort() {
@@ -125,7 +131,8 @@ pub(crate) fn target(access: Access, abort: &Syndrome, pstate: u64, realm: &Real
         return Target::Protected(ipa);
     }
     let is_described = esr.has(ISV) && pstate & pstate::NRW == 0;
-    let emulation = if is_described && !esr.is_granule_protection_fault() {
+    let is_host_fault = esr.is_translation_fault() || esr.is_permission_fault();
+    let emulation = if is_described && is_host_fault {
         Emulation::Possible
     } else {
         Emulation::Impossible
@@ -198,6 +205,7 @@ mod tests {
         let known = [
             (0x01, Trap::Wait),
             (0x07, Trap::Simd),
+            (0x16, Trap::Hvc),
             (0x17, Trap::Smc),
             (0x18, Trap::Register),
             (0x20, Trap::Abort(Access::Fetch)),
@@ -256,10 +264,14 @@ mod tests {
             target_of(Access::Data, DATA | ISV | 7, 1 << 39, 0x10),
             impossible
         );
-        assert_eq!(
-            target_of(Access::Data, DATA | ISV | 0x28, 1 << 39, 0x5),
-            impossible
-        );
+        let possible = Target::Unprotected(Access::Data, Emulation::Possible);
+        for status in 0..64 {
+            let target = target_of(Access::Data, DATA | ISV | status, 1 << 39, 0x5);
+            match status {
+                0x04..=0x07 | 0x0C..=0x0F | 0x2B => assert_eq!(target, possible, "{status:#x}"),
+                _ => assert_ne!(target, possible, "{status:#x}"),
+            }
+        }
     }
 
     #[test]

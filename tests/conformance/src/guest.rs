@@ -151,7 +151,11 @@ impl Guest<'_> {
     ) -> Try {
         match flight.action {
             RealmAction::Smc(_) => exit_with(class(0x17), 0, 0),
-            RealmAction::Hvc => exit_with(class(0x16), 0, 0),
+            RealmAction::Hvc => {
+                // HVC is taken with the address behind it.
+                context.pc = context.pc.wrapping_add(INSTRUCTION);
+                exit_with(class(0x16), 0, 0)
+            }
             RealmAction::WaitForInterrupt if trap_wfi => exit_with(class(0x01), 0, 0),
             RealmAction::WaitForEvent if trap_wfe => exit_with(class(0x01) | 1, 0, 0),
             RealmAction::WaitForInterrupt | RealmAction::WaitForEvent => Try::Done,

@@ -6,7 +6,7 @@
 use rmi::{CommandId, EnterFlags, ExitReason, RecEnter, RecExit, psci};
 use test_realm::instructions::{
     HVC, LDP_X0_X2, LDR_W0, LDR_X0, LDRB_W0, LDRH_W0, LDRSB_W0, LDRSB_X0, LDRSH_X0, LDRSW_X0,
-    STR_W0, STR_X0, STR_XZR, STRB_W0, STRH_W0, SystemRegister, WFE, WFI,
+    STR_W0, STR_X0, STR_XZR, STRB_W0, STRH_W0, SystemRegister, UDF, WFE, WFI,
 };
 use test_realm::protocol::{BASE, Command, Outcome as Ended, SHARED_VIEW, USER_VIEW};
 
@@ -366,11 +366,13 @@ fn sgi_write(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
-/// HVC is undefined.
+/// HVC is undefined, and as any undefined instruction it is where the exception returns to.
 fn hvc(w: &mut World<'_>) -> Outcome {
     let payload = Payload::one(w)?;
-    let fault = fault(&payload.tell(w, run(HVC, 0, 0))?)?;
-    check!(fault.is_undefined(), "{fault:x?}");
+    let undefined = fault(&payload.tell(w, run(UDF, 0, 0))?)?;
+    let hvc = fault(&payload.tell(w, run(HVC, 0, 0))?)?;
+    check!(hvc.is_undefined(), "{hvc:x?}");
+    check!(hvc.elr == undefined.elr, "{hvc:x?} after {undefined:x?}");
     Ok(())
 }
 
