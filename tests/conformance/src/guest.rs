@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rmi::{Command, GRANULE_SIZE, Ipa};
+use rmi::{Command, GRANULE_SIZE, Ipa, psci};
 use rmm_fake::{FakePe, FakeRealm, Pas, RealmProgram, Translation, walk};
 use rmm_hal::{Exit, RecContext, Stage2Root, Syndrome};
 use scenarios::realm::{RealmAction, RealmResult};
@@ -104,7 +104,10 @@ impl Guest<'_> {
         };
         match step {
             Try::Exit(exit) => {
-                self.mailbox.flights.borrow_mut().insert(who, flight);
+                // A processor that turns itself off does not come back to what it did.
+                if !matches!(flight.action, RealmAction::Smc([psci::FID_CPU_OFF, ..])) {
+                    self.mailbox.flights.borrow_mut().insert(who, flight);
+                }
                 exit
             }
             Try::Done => {

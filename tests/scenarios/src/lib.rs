@@ -24,6 +24,7 @@ mod outcome;
 pub mod port;
 pub mod realm;
 pub mod rmi;
+mod rsi;
 mod run;
 mod scenario;
 mod snapshot;

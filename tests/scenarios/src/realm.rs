@@ -27,7 +27,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
 ];
 
 /// A scenario about what a Realm and its Host see of one another.
-const fn row(name: &'static str, run: fn(&mut World<'_>) -> Outcome) -> Scenario {
+pub(crate) const fn row(name: &'static str, run: fn(&mut World<'_>) -> Outcome) -> Scenario {
     Scenario {
         name,
         command: CommandId::RecEnter,

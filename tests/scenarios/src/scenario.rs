@@ -42,9 +42,10 @@ pub struct Scenario {
     pub run: fn(&mut World<'_>) -> Outcome,
 }
 
-/// Returns every scenario that any port can try, command by command.
+/// Returns every scenario that any port can try: the Host's commands one by one, then a Realm's calls.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    crate::rmi::GROUPS.iter().copied().flatten()
+    let groups = crate::rmi::GROUPS.iter().chain(crate::rsi::GROUPS);
+    groups.copied().flatten()
 }
 
 /// Returns the scenarios that need a machine: a Realm that executes the payload of `tests/realm`.
