@@ -95,7 +95,7 @@ fn config_addr(w: &mut World<'_>) -> Outcome {
         half + ASSIGNED,
         realm.end(),
         realm.end() + ASSIGNED,
-        u64::MAX & !0xFFF,
+        !0xFFF,
         EMPTY,
     ] {
         refused(w, &rec, &[CONFIG, addr])?;

@@ -40,7 +40,7 @@ fn addr(w: &mut World<'_>) -> Outcome {
         half,
         half + AT,
         realm.end() + AT,
-        u64::MAX & !0xFF,
+        !0xFF,
         EMPTY,
     ] {
         refused(w, &rec, &[CALL, addr])?;

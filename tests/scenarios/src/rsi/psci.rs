@@ -117,7 +117,7 @@ fn cpu_on_refused(w: &mut World<'_>) -> Outcome {
     let (realm, rec) = stage(w)?;
     let half = realm.unprotected();
     let on = |target, entry| [psci::FID_CPU_ON_64, target, entry, 7];
-    for entry in [half, half + PROGRAM_BASE, realm.end(), u64::MAX & !3] {
+    for entry in [half, half + PROGRAM_BASE, realm.end(), !3] {
         answers(w, &rec, &on(0, entry), PsciReturn::InvalidAddress)?;
     }
     answers(w, &rec, &on(0, half - 4), PsciReturn::AlreadyOn)?;
