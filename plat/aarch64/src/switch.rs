@@ -23,6 +23,7 @@ use crate::el1::{self, Optional};
 use crate::pmu::{self, Pmu};
 use crate::regs::{isb, read_sysreg, write_sysreg};
 use crate::simd::Simd;
+use crate::syndrome::{FaultAddress, fault_address};
 use crate::vgic::{Aside, Vgic};
 use crate::vtimer;
 
@@ -333,29 +334,40 @@ fn read_syndrome(esr: u64) -> Option<Syndrome> {
     if !matches!(esr >> 26, 0x20 | 0x24) {
         return Some(Syndrome { esr, far, hpfar: 0 });
     }
-    let hpfar = if has_valid_hpfar(esr) {
-        read_sysreg!("HPFAR_EL2")
-    } else {
-        find_hpfar(far)?
+    let hpfar = match fault_address(esr) {
+        FaultAddress::Reported => read_sysreg!("HPFAR_EL2"),
+        FaultAddress::ByTranslation => find_hpfar(far)?,
+        FaultAddress::None => 0,
     };
     Some(Syndrome { esr, far, hpfar })
 }
 
-/// `HPFAR_EL2` is not valid for a permission fault outside a stage 1 walk (Arm ARM, HPFAR_EL2).
-fn has_valid_hpfar(esr: u64) -> bool {
-    let is_permission_fault = esr & 0x3C == 0x0C;
-    let on_stage1_walk = esr & 1 << 7 != 0;
-    !is_permission_fault || on_stage1_walk
-}
-
 /// Translates the faulting address through the Realm's stage 1 and returns it as HPFAR_EL2 shows it.
+///
+/// The Realm may have its tables in memory of the Host, who may have taken that away since the fault:
+/// then the walk ends in an abort at R-EL2, and the Realm runs into it by itself the next time.
 fn find_hpfar(far: u64) -> Option<u64> {
     let realm_par = read_sysreg!("PAR_EL1");
-    // SAFETY: AT S1E1R changes PAR_EL1 only, which is put back below.
-    unsafe { asm!("at s1e1r, {}", in(reg) far, options(nostack, preserves_flags)) };
+    let mut is_aborted = 1u64;
+    // SAFETY: AT S1E1R changes PAR_EL1 only, which is put back below. An abort goes on behind the second
+    // instruction with all registers as they were.
+    unsafe {
+        asm!(
+            "20: at s1e1r, {va}",
+            "21: mov {is_aborted}, #0",
+            "22:",
+            ".pushsection .fixups, \"a\"",
+            ".balign 8",
+            ".quad 20b, 21b, 22b",
+            ".popsection",
+            va = in(reg) far,
+            is_aborted = inout(reg) is_aborted,
+            options(nostack, preserves_flags)
+        );
+    }
     isb();
     let par = read_sysreg!("PAR_EL1");
     write_sysreg!("PAR_EL1", realm_par);
     // PAR_EL1.F: the walk itself faulted, another PE changed the Realm's tables.
-    (par & 1 == 0).then_some((par & 0x000F_FFFF_FFFF_F000) >> 8)
+    (is_aborted == 0 && par & 1 == 0).then_some((par & 0x000F_FFFF_FFFF_F000) >> 8)
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What `ESR_EL2` says of an exception taken from R-EL2 (Arm ARM, ESR_EL2).
+//! What `ESR_EL2` says of an exception taken from R-EL2, or of an abort of a Realm (Arm ARM, ESR_EL2).
 
 #![cfg_attr(
     not(target_os = "none"),
@@ -23,13 +23,43 @@ const fn fault_status(esr: u64) -> u64 {
     esr & 0x3F
 }
 
+/// ISS.CM of a data abort: a cache maintenance or address translation instruction made it.
+const BY_MAINTENANCE: u64 = 1 << 8;
+/// ISS.S1PTW: stage 2 aborted a walk of stage 1.
+const ON_STAGE1_WALK: u64 = 1 << 7;
+
 /// Says whether code in the fix-up list may go on after this exception: an external abort or a granule
-/// protection fault on data, or an instruction that EL3 or the PE does not have.
+/// protection fault on data, or on the tables of a Realm when its address is translated; or an
+/// instruction that EL3 or the PE does not have.
 pub(crate) const fn is_survivable(esr: u64) -> bool {
-    match class(esr) {
-        EC_UNKNOWN | EC_SVE => true,
-        EC_DATA_ABORT => matches!(fault_status(esr), 0x10 | 0x28),
+    match (class(esr), fault_status(esr)) {
+        (EC_UNKNOWN | EC_SVE, _) | (EC_DATA_ABORT, 0x10 | 0x28) => true,
+        (EC_DATA_ABORT, 0x13..=0x17 | 0x1B..=0x1F | 0x23..=0x27) => esr & BY_MAINTENANCE != 0,
         _ => false,
+    }
+}
+
+/// How the address of an abort of a Realm, one that stage 2 or the memory system made, is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultAddress {
+    /// It is in `HPFAR_EL2`.
+    Reported,
+    /// `HPFAR_EL2` is UNKNOWN; stage 1 leads from `FAR_EL2` to it.
+    ByTranslation,
+    /// The memory system has none for it.
+    None,
+}
+
+/// Says where the address of an abort with this syndrome is (Arm ARM, HPFAR_EL2).
+pub(crate) const fn fault_address(esr: u64) -> FaultAddress {
+    match fault_status(esr) {
+        // Address size, translation and access flag faults; granule protection faults.
+        0x00..=0x0B | 0x23..=0x2B => FaultAddress::Reported,
+        // External aborts and ECC errors.
+        0x10 | 0x13..=0x18 | 0x1B..=0x1F => FaultAddress::None,
+        // Permission faults, and rare ones: alignment, unsupported atomics, TLB conflicts.
+        _ if esr & ON_STAGE1_WALK != 0 => FaultAddress::Reported,
+        _ => FaultAddress::ByTranslation,
     }
 }
 
@@ -121,6 +151,11 @@ mod tests {
         for esr in [0x9600_0010, 0x9600_0028, 0x9600_0068, 0x0200_0000] {
             assert!(is_survivable(esr), "{esr:#x}");
         }
+        // Translating an address of a Realm, whose tables the Host may have taken away.
+        for status in [0x13, 0x14, 0x17, 0x1F, 0x24, 0x27] {
+            assert!(is_survivable(0x9600_0100 | status), "{status:#x}");
+            assert!(!is_survivable(0x9600_0000 | status), "{status:#x}");
+        }
         // Translation and permission faults, a walk that fails, BRK, instruction abort.
         for esr in [
             0x9600_0007,
@@ -131,6 +166,37 @@ mod tests {
             0x8600_0028,
         ] {
             assert!(!is_survivable(esr), "{esr:#x}");
+        }
+    }
+
+    #[test]
+    fn fault_address_is_reported_as_the_architecture_says() {
+        use FaultAddress::{ByTranslation, None, Reported};
+        for (status, plain, on_walk) in [
+            (0x00, Reported, Reported),
+            (0x07, Reported, Reported),
+            (0x0B, Reported, Reported),
+            (0x0C, ByTranslation, Reported),
+            (0x0F, ByTranslation, Reported),
+            (0x10, None, None),
+            (0x14, None, None),
+            (0x1F, None, None),
+            (0x21, ByTranslation, Reported),
+            (0x24, Reported, Reported),
+            (0x28, Reported, Reported),
+            (0x29, Reported, Reported),
+            (0x2B, Reported, Reported),
+            (0x30, ByTranslation, Reported),
+            (0x35, ByTranslation, Reported),
+        ] {
+            for class in [0x8200_0000, 0x9200_0000] {
+                assert_eq!(fault_address(class | status), plain, "{status:#x}");
+                assert_eq!(
+                    fault_address(class | 1 << 7 | status),
+                    on_walk,
+                    "{status:#x}"
+                );
+            }
         }
     }
 
