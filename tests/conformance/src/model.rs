@@ -8,6 +8,7 @@
 //! changes the maps. Nothing here is shared with the monitor, except the words of `rmi`.
 
 mod commands;
+mod coverage;
 mod enter;
 mod generate;
 mod measure;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rmi::FeatureRegister0;
 
+pub use coverage::Coverage;
 pub use generate::Generator;
 pub use rng::Rng;
 pub use run::{Failure, Outcome, run_seed, shrink, walk_steps};
@@ -188,9 +190,10 @@ impl Model {
         self.granules.iter().map(|(at, granule)| (*at, *granule))
     }
 
-    /// Returns the Realms' descriptors and tables.
-    pub fn trees(&self) -> impl Iterator<Item = (u64, &Tree)> + '_ {
-        self.realms.iter().map(|(rd, realm)| (*rd, &realm.tree))
+    /// Returns the Realms' descriptors, lives and tables.
+    pub fn trees(&self) -> impl Iterator<Item = (u64, Life, &Tree)> + '_ {
+        let realms = self.realms.iter();
+        realms.map(|(rd, realm)| (*rd, realm.life, &realm.tree))
     }
 
     /// Gives a granule to the Secure world or takes it back. Only the Host's granules move.

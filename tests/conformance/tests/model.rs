@@ -10,11 +10,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use conformance::machine::{Profile, profiles};
-use conformance::model::{Failure, run_seed, shrink};
-use rmi::CommandId;
+use conformance::model::{Coverage, Failure, run_seed, shrink};
 
 /// Steps on one machine.
 const WALK: usize = 4_000;
+
+/// Steps after which everything that can be reached has to be.
+const ENOUGH: usize = 1_000_000;
 
 /// Steps between two full comparisons.
 const EVERY: usize = 64;
@@ -32,9 +34,9 @@ fn number(name: &str, default: usize) -> usize {
 fn machines() -> Vec<Profile> {
     let mut all = profiles();
     for profile in &mut all {
-        profile.granules = 700;
+        profile.granules = 1200;
         if profile.features.lpa2 {
-            profile.base = (1 << 48) - 690 * rmi::GRANULE_SIZE;
+            profile.base = (1 << 48) - 1190 * rmi::GRANULE_SIZE;
         }
     }
     all
@@ -42,12 +44,12 @@ fn machines() -> Vec<Profile> {
 
 #[test]
 fn walks_agree_with_the_model() {
-    let steps = number("BAILEY_WALK_STEPS", 1_000_000);
+    let steps = number("BAILEY_WALK_STEPS", ENOUGH);
     let first = number("BAILEY_WALK_SEED", 1) as u64;
     let walks = steps.div_ceil(WALK);
     let machines = machines();
     let next = AtomicUsize::new(0);
-    let totals = Mutex::new(vec![(0, 0); CommandId::COUNT]);
+    let totals = Mutex::new(Coverage::default());
     let failure: Mutex<Option<(u64, &Profile, Failure)>> = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -60,11 +62,7 @@ fn walks_agree_with_the_model() {
                     }
                     let (seed, profile) = (first + n as u64, &machines[n % machines.len()]);
                     let outcome = run_seed(profile, seed, WALK.min(steps), EVERY);
-                    let mut totals = totals.lock().unwrap();
-                    for (total, calls) in totals.iter_mut().zip(&outcome.calls) {
-                        total.0 += calls.0;
-                        total.1 += calls.1;
-                    }
+                    totals.lock().unwrap().add(&outcome.coverage);
                     if let Some(found) = outcome.failure {
                         failure
                             .lock()
@@ -76,9 +74,8 @@ fn walks_agree_with_the_model() {
         }
     });
     println!("{walks} walks of {WALK} steps from seed {first}");
-    for (id, (done, failed)) in CommandId::ALL.iter().zip(totals.into_inner().unwrap()) {
-        println!("{:28} {done:8} done {failed:8} failed", id.name());
-    }
+    let coverage = totals.into_inner().unwrap();
+    println!("{coverage}");
     if let Some((seed, profile, found)) = failure.into_inner().unwrap() {
         let reason = found.reason.clone();
         let small = shrink(profile, found);
@@ -90,4 +87,6 @@ fn walks_agree_with_the_model() {
             profile.name, small.reason
         );
     }
+    let missing = coverage.missing();
+    assert!(steps < ENOUGH || missing.is_empty(), "{missing:#?}");
 }

@@ -18,6 +18,8 @@ use super::{GRANULE, Life, Model, Pending, Realm, Rec, Request, Use};
 pub(super) struct Expected {
     /// Any of these replies.
     pub(super) replies: Vec<Reply>,
+    /// The failure conditions that these replies are of.
+    pub(super) conditions: Vec<&'static str>,
     /// What is in the run page, after a REC ran.
     pub(super) exit: Option<ExitExpected>,
 }
@@ -26,6 +28,7 @@ impl From<Reply> for Expected {
     fn from(reply: Reply) -> Self {
         Self {
             replies: vec![reply],
+            conditions: Vec::new(),
             exit: None,
         }
     }
@@ -55,10 +58,14 @@ impl Model {
                 assert!(verdict.is_empty(), "{command:x?} did something and failed");
                 done
             }
-            None => Expected {
-                replies: verdict.allowed(command.id()),
-                exit: None,
-            },
+            None => {
+                let (conditions, replies) = verdict.allowed(command.id()).into_iter().unzip();
+                Expected {
+                    replies,
+                    conditions,
+                    exit: None,
+                }
+            }
         }
     }
 
@@ -354,7 +361,8 @@ impl Model {
             aux.iter().any(|at| !at.is_multiple_of(GRANULE)),
             "aux_align",
         );
-        v.input_if(!aux.iter().all(is_unused), "aux_state");
+        let granules = aux.iter().map(|at| at - at % GRANULE);
+        v.input_if(!granules.clone().all(|at| is_unused(&at)), "aux_state");
         let mut distinct: Vec<u64> = aux.iter().copied().chain([rec]).collect();
         distinct.sort_unstable();
         distinct.dedup();
@@ -918,6 +926,7 @@ impl Model {
         let exit = self.run(rec, &spec);
         Some(Expected {
             replies: vec![Reply::SUCCESS],
+            conditions: Vec::new(),
             exit: Some(exit),
         })
     }

@@ -36,6 +36,19 @@ pub(super) enum ExitExpected {
     InstructionAbort { ipa: u64 },
 }
 
+impl ExitExpected {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Waits { .. } => "Waits",
+            Self::Psci(_) => "Psci",
+            Self::Ripas { .. } => "Ripas",
+            Self::HostCall { .. } => "HostCall",
+            Self::DataAbort { .. } => "DataAbort",
+            Self::InstructionAbort { .. } => "InstructionAbort",
+        }
+    }
+}
+
 /// What one try at an action comes to.
 type Tried = (ExitExpected, Pending);
 

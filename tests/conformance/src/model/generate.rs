@@ -15,8 +15,14 @@ use super::{Entry, GRANULE, Life, Model, Rng, Tree, Use};
 /// Realms at a time.
 const REALMS: usize = 3;
 
+/// Granules of the Secure world at a time.
+const SECURE: usize = 16;
+
 /// Entries of a table that a walk likes.
 const SLOTS: [u64; 7] = [0, 1, 2, 3, 8, 15, 511];
+
+/// Bytes of a block of pages.
+const BLOCK: u64 = 512 * GRANULE;
 
 /// The shapes of address spaces: width, starting level, tables, 52-bit tables.
 const SHAPES: [(u8, i64, u32, bool); 8] = [
@@ -65,19 +71,32 @@ impl Generator {
         if let Some(step) = self.queue.pop_front() {
             return step;
         }
-        if self.rng.below(2500) == 0 {
+        if self.rng.below(6000) == 0 {
             self.fill_and_fold(model);
         }
         if self.rng.below(600) == 0 {
             self.take_down(model);
         }
         if self.rng.below(200) == 0 {
-            return Step::Secure {
-                granule: self.granule(model, Use::Undelegated),
-                is_secure: self.rng.percent(40),
-            };
+            return self.secure(model);
         }
         self.call(model)
+    }
+
+    /// Gives the Secure world a granule, or takes one back: it never has many.
+    fn secure(&mut self, model: &Model) -> Step {
+        let secure = model.granules().filter(|(_, granule)| granule.is_secure);
+        let secure: Vec<u64> = secure.map(|(at, _)| at).collect();
+        match self.rng.pick(&secure) {
+            Some(granule) if secure.len() > SECURE || self.rng.percent(40) => Step::Secure {
+                granule,
+                is_secure: false,
+            },
+            _ => Step::Secure {
+                granule: self.granule(model, Use::Undelegated),
+                is_secure: true,
+            },
+        }
     }
 
     /// Returns a call and what goes with it.
@@ -128,7 +147,12 @@ impl Generator {
         let is_right = !self.rng.percent(3);
         let count = model.granules.len() as u64;
         let skip = self.rng.below(count.max(1)) as usize;
-        let fits = |granule: &(u64, super::Granule)| !is_right || granule.1.used == used;
+        // What becomes a block of pages one day is left alone.
+        let kept = self.block.map_or(0..0, |block| block..block + BLOCK);
+        let is_free = matches!(used, Use::Delegated | Use::Undelegated);
+        let fits = |granule: &(u64, super::Granule)| {
+            !is_right || (granule.1.used == used && !(is_free && kept.contains(&granule.0)))
+        };
         let behind = model.granules().skip(skip);
         let found = behind.chain(model.granules().take(skip)).find(fits);
         found.map_or(0, |granule| granule.0)
@@ -283,7 +307,10 @@ impl Generator {
         let (width, start, roots, is_lpa2) = self.rng.pick(&shapes).unwrap_or(SHAPES[0]);
         let root = self.run(model, roots.into());
         let tables = root..root + u64::from(roots) * GRANULE;
-        let rd = self.outside(model, Use::Delegated, &tables);
+        let mut rd = self.outside(model, Use::Delegated, &tables);
+        if self.rng.percent(2) {
+            rd = root + self.rng.below(roots.into()) * GRANULE;
+        }
         let params_ptr = self.outside(model, Use::Undelegated, &tables);
         let has = |percent| u64::from(percent);
         let may_lpa2 = features.has_lpa2() && self.rng.percent(20);
@@ -374,8 +401,11 @@ impl Generator {
             .get(&rd)
             .map_or((0, 0), |realm| (realm.rec_index, realm.aux_count));
         let mut aux = [0; 16];
-        for slot in aux.iter_mut().take(count as usize) {
+        for slot in aux.iter_mut().take(count as usize + 1) {
             *slot = self.granule(model, Use::Delegated);
+        }
+        if self.rng.percent(4) {
+            aux[0] += 8;
         }
         let spec = RecSpec {
             flags: u64::from(self.rng.percent(70)),
@@ -506,7 +536,7 @@ impl Generator {
             .realms
             .get(&rd)
             .is_some_and(|realm| realm.life == Life::New);
-        if !is_new || self.rng.percent(50) {
+        if (!is_new && !self.rng.percent(5)) || self.rng.percent(50) {
             return (Command::DataCreateUnknown { rd, data, ipa }, None);
         }
         let command = Command::DataCreate {
@@ -520,7 +550,15 @@ impl Generator {
     }
 
     fn init_ripas(&mut self, model: &Model) -> Command {
-        let Place { rd, ipa, level } = self.place(model, |_, _, _| true);
+        let mut place = self.place(model, |_, _, _| true);
+        for _ in 0..4 {
+            let realm = model.realms.get(&place.rd);
+            if realm.is_none_or(|realm| realm.life == Life::New) {
+                break;
+            }
+            place = self.place(model, |tree, _, base| tree.is_protected(base));
+        }
+        let Place { rd, ipa, level } = place;
         let entries = self.rng.pick(&[1, 1, 2, 3, 16, 600]).unwrap_or(1);
         let top = ipa.saturating_add(entries * size(level.max(0)));
         let top = if self.rng.percent(10) {
@@ -584,7 +622,8 @@ impl Generator {
                 let bytes = few.unwrap_or(bytes);
                 let flags = self.rng.below(2);
                 let ripas = self.rng.pick(&[0, 1, 1, 2]).unwrap_or(1);
-                RealmAction::smc(&[0xC400_0197, ipa, ipa + bytes, ripas, flags])
+                let base = ipa + u64::from(self.rng.percent(15)) * GRANULE;
+                RealmAction::smc(&[0xC400_0197, base, ipa + bytes, ripas, flags])
             }
             14 | 15 => RealmAction::smc(&[0xC400_0198, ipa, ipa + 8 * GRANULE]),
             16 | 17 => RealmAction::smc(&[0xC400_0192, self.rng.below(6)]),
@@ -692,6 +731,9 @@ impl Generator {
             return;
         };
         let is_protected = realm.tree.is_protected(base);
+        if is_protected && !self.block.is_some_and(|block| is_unused(model, block)) {
+            return;
+        }
         for n in 0..512 {
             let ipa = base + n * GRANULE;
             if !is_protected {
@@ -726,6 +768,14 @@ impl Generator {
         };
         self.queue.push_back(plain(fold));
     }
+}
+
+/// Says whether no granule of a block is used for anything.
+fn is_unused(model: &Model, block: u64) -> bool {
+    let granules = model.granules.range(block..block + BLOCK);
+    granules.map(|(_, granule)| granule).all(|granule| {
+        !granule.is_secure && matches!(granule.used, Use::Undelegated | Use::Delegated)
+    })
 }
 
 fn plain(command: Command) -> Step {

@@ -5,14 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rmi::{Command, CommandId, ExitReason, RecExit};
+use rmi::{Command, ExitReason, RecExit};
 use rmm_granule::StateCode;
 use scenarios::realm::RealmResult;
 use scenarios::{Reply, RmiPort};
 use zerocopy::FromBytes;
 
 use super::enter::ExitExpected;
-use super::{GRANULE, Generator, Model, Page, Step, Use};
+use super::{Coverage, Entry, GRANULE, Generator, Model, Page, Step, Use};
 use crate::machine::{Profile, Site, with_site};
 use crate::port::InProcess;
 
@@ -28,8 +28,8 @@ pub struct Failure {
 /// What a walk did.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Calls that succeeded and failed, by command.
-    pub calls: Vec<(usize, usize)>,
+    /// What it came across.
+    pub coverage: Coverage,
     /// The first thing that went wrong.
     pub failure: Option<Failure>,
 }
@@ -39,7 +39,7 @@ struct Session<'m> {
     site: Site<'m>,
     port: InProcess<'m>,
     model: Model,
-    calls: Vec<(usize, usize)>,
+    coverage: Coverage,
 }
 
 impl<'m> Session<'m> {
@@ -54,7 +54,7 @@ impl<'m> Session<'m> {
             site,
             port,
             model,
-            calls: vec![(0, 0); CommandId::COUNT],
+            coverage: Coverage::default(),
         }
     }
 
@@ -108,8 +108,8 @@ impl<'m> Session<'m> {
         let Some(command) = Command::decode(registers) else {
             return Ok(());
         };
-        let (done, failed) = &mut self.calls[command.id().index()];
-        *if reply.is_success() { done } else { failed } += 1;
+        self.coverage
+            .note(command.id(), &reply, &expected.conditions);
         match (command, expected.exit) {
             (Command::RealmCreate { rd, .. }, _) if reply.is_success() => {
                 let count = Command::RecAuxCount { rd }.encode();
@@ -118,6 +118,7 @@ impl<'m> Session<'m> {
                 Ok(())
             }
             (Command::RecEnter { rec, run_ptr }, Some(exit)) => {
+                self.coverage.note_kind(format!("exit {}", exit.name()));
                 self.check_exit(rec, run_ptr, &exit)
             }
             _ => Ok(()),
@@ -212,6 +213,8 @@ impl<'m> Session<'m> {
     /// Compares everything that can be compared.
     fn check(&mut self) -> Result<(), String> {
         for (at, granule) in self.model.granules() {
+            self.coverage
+                .note_kind(format!("granule {:?}", granule.used));
             let address = rmi::PhysAddr::new(at);
             let (state, _) = self.site.table.peek(address).ok_or("a granule is gone")?;
             if state != code_of(granule.used) {
@@ -227,8 +230,10 @@ impl<'m> Session<'m> {
 
     fn check_tables(&mut self) -> Result<(), String> {
         let mut places = Vec::new();
-        for (rd, tree) in self.model.trees() {
+        for (rd, life, tree) in self.model.trees() {
+            self.coverage.note_kind(format!("Realm {life:?}"));
             for (level, base, _, entries) in tree.tables() {
+                note_entries(&mut self.coverage, level, entries);
                 // Of entries that follow from the one before, a few stand for all.
                 let follows =
                     |n: usize| entries[n] == entries[n - 1].part(super::tree::size(level));
@@ -251,6 +256,22 @@ impl<'m> Session<'m> {
             }
         }
         Ok(())
+    }
+}
+
+fn note_entries(coverage: &mut Coverage, level: i64, entries: &[Entry]) {
+    match level {
+        3 => coverage.note_kind("table of level 3".into()),
+        _ if entries.iter().any(|e| matches!(e, Entry::Assigned { .. })) => {
+            coverage.note_kind("block Assigned".into());
+        }
+        _ if entries
+            .iter()
+            .any(|e| matches!(e, Entry::AssignedNs { .. })) =>
+        {
+            coverage.note_kind("block AssignedNs".into());
+        }
+        _ => {}
     }
 }
 
@@ -298,7 +319,7 @@ pub fn run_seed(profile: &Profile, seed: u64, steps: usize, every: usize) -> Out
             }
         }
         Outcome {
-            calls: session.calls,
+            coverage: session.coverage,
             failure: result.err().map(|reason| Failure {
                 steps: taken,
                 reason,

@@ -28,8 +28,8 @@ impl Verdict {
         self.0.is_empty()
     }
 
-    /// Returns the replies of the conditions that no other one hides.
-    pub(super) fn allowed(&self, command: CommandId) -> Vec<Reply> {
+    /// Returns the conditions that no other one hides, and their replies.
+    pub(super) fn allowed(&self, command: CommandId) -> Vec<(&'static str, Reply)> {
         let spec = SPEC.iter().find(|spec| spec.command == command);
         let orders = spec.map_or(&[][..], |spec| spec.orders);
         let holds = |name: &str| self.0.iter().any(|(condition, _)| *condition == name);
@@ -41,7 +41,7 @@ impl Verdict {
         self.0
             .iter()
             .filter(|(condition, _)| !is_hidden(condition))
-            .map(|(_, reply)| *reply)
+            .copied()
             .collect()
     }
 }
