@@ -44,6 +44,17 @@ impl Pas {
     }
 }
 
+/// A translation that the TLB holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cached {
+    /// The physical page.
+    pub(crate) page: u64,
+    /// Bytes of the block that the translation is part of.
+    pub(crate) block: u64,
+    /// Instructions may be fetched from there.
+    pub(crate) is_executable: bool,
+}
+
 /// Ordinary memory that pretends to be a machine's DRAM.
 #[derive(Debug)]
 pub struct FakeMachine {
@@ -60,15 +71,6 @@ pub struct FakeMachine {
     pub(crate) tlb: Mutex<BTreeMap<(u16, u64), Cached>>,
     /// Physical pages of which instruction caches may hold something.
     pub(crate) fetched: Mutex<BTreeSet<u64>>,
-}
-
-/// A cached translation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cached {
-    /// The physical page.
-    pub(crate) page: u64,
-    /// Instructions may be fetched from there.
-    pub(crate) is_executable: bool,
 }
 
 // SAFETY: `memory` points into an allocation this value owns; every access to it goes through atomics or

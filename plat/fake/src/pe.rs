@@ -91,9 +91,12 @@ impl<'m> FakePe<'m> {
     fn cache(&self, root: &Stage2Root, ipa: Ipa) -> Option<Cached> {
         match walk(self.machine, root, ipa) {
             Translation::Valid {
-                page, descriptor, ..
+                page,
+                level,
+                descriptor,
             } => Some(Cached {
                 page,
+                block: rmi::GRANULE_SIZE << (9 * (3 - level)),
                 is_executable: descriptor & XN == 0,
             }),
             Translation::Fault { .. } => None,
@@ -238,19 +241,22 @@ impl Stage2 for FakePe<'_> {
         fence(Ordering::SeqCst);
     }
 
+    /// As the machine does it: one instruction every `leaf` bytes, which takes away what is cached of
+    /// the block that the address lies in, and nothing of the blocks between.
     fn invalidate(&self, root: &Stage2Root, range: MustInvalidate) {
-        let first = (vmid(root), range.base.raw() / rmi::GRANULE_SIZE);
-        let end = (
-            vmid(root),
-            (range.base.raw() + range.size) / rmi::GRANULE_SIZE,
-        );
+        let (base, end) = (range.base.raw(), range.base.raw() + range.size);
+        let is_hit = |page: u64, block: u64| {
+            let first = page * rmi::GRANULE_SIZE / block * block;
+            let from = first.max(base);
+            let next = base + (from - base).next_multiple_of(range.leaf);
+            next < end && next < first + block
+        };
         let mut tlb = self
             .machine
             .tlb
             .lock()
             .expect("no panic while the TLB is held");
-        let mut behind = tlb.split_off(&first);
-        tlb.append(&mut behind.split_off(&end));
+        tlb.retain(|(owner, page), cached| *owner != vmid(root) || !is_hit(*page, cached.block));
     }
 
     fn invalidate_all(&self, root: &Stage2Root) {

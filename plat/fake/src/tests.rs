@@ -1,14 +1,15 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-use rmi::{GranuleAddr, PhysAddr};
+use rmi::{GranuleAddr, Ipa, PhysAddr};
 use rmm_granule::{
     AccessFault, Contained, Delegated, GranuleTable, Locked, Pinned, State, StateCode, Unavailable,
     Undelegated,
 };
-use rmm_hal::{El3, El3Error, NsMemory};
+use rmm_hal::{El3, El3Error, MustInvalidate, NsMemory, Stage2, Stage2Root};
 
 use super::*;
+use crate::machine::Cached;
 
 #[derive(Debug)]
 enum Table {}
@@ -220,4 +221,52 @@ fn threads_never_share_a_lock() {
         }
     });
     assert_eq!(machine.inspect(at, 0), 4 * ROUNDS);
+}
+
+#[test]
+fn invalidation_hits_what_each_step_lies_in() {
+    let machine = machine();
+    let pe = FakePe::new(&machine);
+    let root = Stage2Root {
+        vttbr: 3 << 48,
+        vtcr: 0,
+    };
+    let (page, block) = (0x1000, 0x20_0000);
+    let cache = || {
+        let mut tlb = machine.tlb.lock().unwrap();
+        let entries = [
+            (3, 0, page),
+            (3, 1, page),
+            (3, 512 + 7, block),
+            (4, 1, page),
+        ];
+        for (vmid, ipa, block) in entries {
+            let (page, is_executable) = (ipa, false);
+            let cached = Cached {
+                page,
+                block,
+                is_executable,
+            };
+            tlb.insert((vmid, ipa), cached);
+        }
+    };
+    let left = |base, size, leaf| {
+        cache();
+        let range = MustInvalidate {
+            base: Ipa::new(base),
+            size,
+            leaf,
+        };
+        pe.invalidate(&root, range);
+        let left = machine.cached(&root);
+        assert_eq!(machine.tlb.lock().unwrap().len(), left.len() + 1);
+        machine.tlb.lock().unwrap().clear();
+        left.iter().map(|(ipa, _)| ipa.raw()).collect::<Vec<_>>()
+    };
+    let in_block = block + 7 * page;
+    assert_eq!(left(0, block, page), [in_block]);
+    assert_eq!(left(0, block, block), [page, in_block]);
+    assert_eq!(left(0, 2 * block, block), [page]);
+    assert_eq!(left(page, page, page), [0, in_block]);
+    assert_eq!(left(block + page, page, page), [0, page]);
 }
