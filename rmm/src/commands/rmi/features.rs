@@ -22,6 +22,9 @@ pub(crate) fn features(monitor: &Monitor<'_>, index: u64) -> Reply {
 }
 
 /// Returns what a machine with these features can do for a Realm.
+///
+/// A performance monitor is offered only where its number of counters can be granted: with none, a Realm
+/// takes `FEAT_HPMN0`.
 #[must_use]
 pub(crate) fn offer(cpu: &CpuFeatures) -> FeatureRegister0 {
     let s2sz = if cpu.lpa2 {
@@ -40,5 +43,6 @@ pub(crate) fn offer(cpu: &CpuFeatures) -> FeatureRegister0 {
         .with_max_recs_order(MAX_RECS_ORDER);
     let with_sve = cpu.sve_vq.map_or(base, |vq| base.with_sve(vq));
     cpu.pmu_counters
+        .filter(|counters| *counters > 0 || cpu.hpmn0)
         .map_or(with_sve, |counters| with_sve.with_pmu(counters))
 }

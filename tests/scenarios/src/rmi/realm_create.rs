@@ -188,7 +188,7 @@ fn all_features(w: &mut World<'_>) -> Outcome {
     let plan = RealmPlan {
         lpa2: features.has_lpa2(),
         sve: features.has_sve(),
-        pmu: features.has_pmu() && features.pmu_num_ctrs() > 0,
+        pmu: features.has_pmu(),
         ..RealmPlan::default()
     };
     let (create, realm) = w.prepare_realm(&plan)?;

@@ -107,7 +107,7 @@ impl World<'_> {
         let features = self.features()?;
         let plan = RealmPlan {
             sve: features.has_sve(),
-            pmu: features.has_pmu() && features.pmu_num_ctrs() > 0,
+            pmu: features.has_pmu(),
             ..RealmPlan::default()
         };
         let realm = self.realm_with(&plan)?;
