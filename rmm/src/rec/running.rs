@@ -12,6 +12,7 @@ use crate::rec::context::{return_to_hvc, skip_instruction, skip_wait};
 use crate::rec::exit::Stop;
 use crate::rec::inject::{Injected, inject};
 use crate::rec::object::{HostAbort, RealmTraits, Rec};
+use crate::rec::syndrome::Esr;
 use crate::rec::sysreg::{self, Verdict};
 use crate::rec::trap::ProtectedPage;
 use crate::rec::trap::{self, Access, Emulation, ErrorType, ProtectedVerdict, Target, Trap};
@@ -238,6 +239,7 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
                 level: self.level_outside(abort.far),
             }),
             Target::Unprotected(Access::Fetch, _) => self.refuse(Injected::external(abort)),
+            Target::Unprotected(Access::Data, _) if self.is_mapped_again(abort) => Next::Resume,
             Target::Unprotected(Access::Data, emulation) => {
                 self.stop_at_unprotected(abort, emulation)
             }
@@ -250,6 +252,18 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
                 }),
             },
         }
+    }
+
+    /// Says whether the Host's memory that was missing at the fault is there now.
+    ///
+    /// `RMI_RTT_CREATE` and `RMI_RTT_FOLD` take a block away for a moment to write it in another form,
+    /// which nobody may notice: the Host would take the fault for an access to emulate.
+    fn is_mapped_again(&self, abort: &Syndrome) -> bool {
+        Esr(abort.esr).is_translation_fault()
+            && matches!(
+                self.entry_at(trap::fault_ipa(abort)),
+                Rtte::AssignedNs { .. }
+            )
     }
 
     fn stop_at_unprotected(&mut self, abort: &Syndrome, emulation: Emulation) -> Next {
@@ -288,10 +302,7 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
     }
 
     fn look_up(&self, ipa: Ipa) -> ProtectedPage {
-        let (granules, tree) = (self.monitor.granules(), &self.realm.tree);
-        let start = Start::lock(granules, tree, ipa);
-        let walk = start.descend(granules, self.hal.window(), RttLevel::LEVEL_3);
-        let (ripas, is_assigned) = match walk.entry() {
+        let (ripas, is_assigned) = match self.entry_at(ipa) {
             Rtte::Assigned { ripas, .. } => (ripas, true),
             Rtte::Unassigned { ripas } => (ripas, false),
             Rtte::UnassignedNs | Rtte::AssignedNs { .. } | Rtte::Table { .. } => {
@@ -299,6 +310,15 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
             }
         };
         ProtectedPage { ripas, is_assigned }
+    }
+
+    /// Returns the table entry that an access to an address of the Realm would use.
+    fn entry_at(&self, ipa: Ipa) -> Rtte {
+        let (granules, tree) = (self.monitor.granules(), &self.realm.tree);
+        let start = Start::lock(granules, tree, ipa);
+        start
+            .descend(granules, self.hal.window(), RttLevel::LEVEL_3)
+            .entry()
     }
 }
 
