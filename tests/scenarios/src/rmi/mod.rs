@@ -26,6 +26,7 @@ mod rtt_map_unprotected;
 mod rtt_read_entry;
 mod rtt_set_ripas;
 mod rtt_unmap_unprotected;
+mod shapes;
 mod version;
 
 use crate::scenario::Scenario;
@@ -37,6 +38,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     granule_delegate::SCENARIOS,
     granule_undelegate::SCENARIOS,
     realm_create::SCENARIOS,
+    shapes::SCENARIOS,
     realm_activate::SCENARIOS,
     realm_destroy::SCENARIOS,
     rec_aux_count::SCENARIOS,

@@ -204,58 +204,6 @@ fn all_features(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
-/// Shapes of starting tables from the specification's table, by address bits, level and tables.
-fn shapes(w: &mut World<'_>) -> Outcome {
-    let features = w.features()?;
-    for (lpa2, shapes) in [(false, SHAPES), (true, SHAPES), (true, SHAPES_52)] {
-        for (width, start, roots) in shapes.iter().copied() {
-            let plan = RealmPlan {
-                lpa2,
-                ..RealmPlan::default().shaped(width, start, roots)
-            };
-            if !plan.is_possible(features) {
-                continue;
-            }
-            let realm = w.realm_with(&plan)?;
-            let size = crate::entry_bytes(start);
-            for ipa in [
-                0,
-                realm.unprotected() - size,
-                realm.unprotected(),
-                realm.end() - size,
-            ] {
-                w.check_entry(&realm, ipa, start, [crate::level_argument(start), 0, 0, 0])?;
-            }
-            w.destroy_realm(&realm)?;
-        }
-    }
-    Ok(())
-}
-
-const SHAPES: &[(u8, i64, u64)] = &[
-    (32, 2, 4),
-    (33, 2, 8),
-    (34, 2, 16),
-    (32, 1, 1),
-    (39, 1, 1),
-    (40, 1, 2),
-    (41, 1, 4),
-    (42, 1, 8),
-    (43, 1, 16),
-    (40, 0, 1),
-    (44, 0, 1),
-    (48, 0, 1),
-];
-
-const SHAPES_52: &[(u8, i64, u64)] = &[
-    (49, 0, 2),
-    (50, 0, 4),
-    (51, 0, 8),
-    (52, 0, 16),
-    (49, -1, 1),
-    (52, -1, 1),
-];
-
 /// Shapes next to the table's are refused.
 fn bad_shapes(w: &mut World<'_>) -> Outcome {
     let call = base(w)?;
@@ -442,7 +390,7 @@ contract! {
     }
     orders {}
     others {
-        success reserved_encodings beyond_features all_features shapes bad_shapes vmid_too_large
+        success reserved_encodings beyond_features all_features bad_shapes vmid_too_large
         vmid_ends failure_frees_vmid alias_of_each_root rd_beside_roots params_pas_halfway
         rtt_above_48_bits wrong_rd wrong_rtt
     }
