@@ -22,6 +22,8 @@ const KICK: IntId = IntId::sgi(1);
 const MAINTENANCE: IntId = IntId::ppi(9);
 /// The host's timer: EL2 physical.
 const HOST_TIMER: IntId = IntId::ppi(10);
+/// Overflow of a performance monitor counter (Arm BSA).
+const PMU_OVERFLOW: IntId = IntId::ppi(7);
 /// The guest's virtual timer.
 const VIRTUAL_TIMER: IntId = IntId::ppi(11);
 /// The guest's physical timer.
@@ -94,7 +96,14 @@ pub(crate) fn init_pe(mpidr: u64) -> Result<(), GicError> {
     gic.init_cpu(frame);
     let mut redistributor = gic.redistributor(frame)?;
     redistributor.configure_default_settings();
-    for intid in [KICK, MAINTENANCE, HOST_TIMER, VIRTUAL_TIMER, PHYSICAL_TIMER] {
+    for intid in [
+        KICK,
+        MAINTENANCE,
+        HOST_TIMER,
+        PMU_OVERFLOW,
+        VIRTUAL_TIMER,
+        PHYSICAL_TIMER,
+    ] {
         redistributor.enable_interrupt(intid, true)?;
     }
     GicCpuInterface::set_priority_mask(0xFF);

@@ -11,7 +11,8 @@ use core::arch::global_asm;
 
 use spin::Mutex;
 use test_realm::instructions::RDVL_X0;
-use test_realm::protocol::{Bank, Outcome, SYSTEM_REGISTERS, pattern};
+use test_realm::protocol::{Bank, Outcome, pattern};
+use test_realm::registers::SYSTEM_REGISTERS;
 
 use crate::entry::MAX_VCPUS;
 use crate::guard::{self, Registers};

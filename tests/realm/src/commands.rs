@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use test_realm::protocol::{COMMAND_IMM, Command, Outcome, Report, pattern, sequence_step};
 
 use crate::guard::{self, Registers};
-use crate::{banks, cpu, end, gic, regs, smc, smp, timer};
+use crate::{banks, cpu, end, gic, regs, smc, smp, sweep, timer};
 
 /// Takes commands from the Host until it asks for something that does not return.
 pub(crate) fn serve() -> ! {
@@ -103,6 +103,11 @@ fn execute(command: Command) -> (Outcome, Registers) {
         Command::WaitInterrupts { count, ticks } => wait_interrupts(count, ticks),
         Command::StartVcpu(vcpu) => done(&[smp::turn_on(vcpu)]),
         Command::Sequence { seed, rounds } => done(&[long_sequence(seed, rounds)]),
+        Command::Sweep {
+            class,
+            writes,
+            secret,
+        } => done(&sweep::sweep(class, writes, secret).to_words()),
     }
 }
 

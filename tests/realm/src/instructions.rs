@@ -94,6 +94,17 @@ pub const HLT: u32 = 0xD440_0000;
 /// `dcps1`.
 pub const DCPS1: u32 = 0xD4A0_0001;
 
+/// `adr x0, .`: the address of the instruction itself.
+pub const ADR_X0: u32 = 0x1000_0000;
+/// `eret`.
+pub const ERET: u32 = 0xD69F_03E0;
+/// `ic iallu`.
+pub const IC_IALLU: u32 = 0xD508_751F;
+/// `msr daifclr, #8`: debug exceptions at EL1 are not masked.
+pub const DAIFCLR_D: u32 = 0xD503_48FF;
+/// `msr spsr_el1, x1`.
+pub const MSR_SPSR_X1: u32 = 0xD518_4001;
+
 /// A system register or system instruction: `S<op0>_<op1>_C<n>_C<m>_<op2>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemRegister(u32);

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! What the payload and its Host say to each other, and the instructions they talk about.
+//! What the payload and its Host say to each other, and the instructions and registers they talk about.
 //!
 //! The payload itself is the binary of this package.
 
@@ -10,3 +10,4 @@
 
 pub mod instructions;
 pub mod protocol;
+pub mod registers;

@@ -25,6 +25,7 @@ mod mmu;
 mod regs;
 mod smc;
 mod smp;
+mod sweep;
 mod timer;
 
 use core::sync::atomic::Ordering;

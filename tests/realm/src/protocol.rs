@@ -7,8 +7,6 @@
 //! a call are a [`Report`] about the command before, the first one's outcome is [`Outcome::Done`] with
 //! registers of zero. The Host's values are the next [`Command`].
 
-use crate::instructions::SystemRegister;
-
 /// Immediate of the host call that reports and asks for a command.
 pub const COMMAND_IMM: u16 = 0xB411;
 /// Immediate of the host call that a vCPU makes when it cannot go on; there is no answer.
@@ -65,8 +63,8 @@ pub enum Bank {
     /// Z0 to Z31, P0 to P15 and FFR. Registers: masks of wrong Z and P (FFR is bit 16), vector length
     /// in bytes.
     Scalable,
-    /// [`SYSTEM_REGISTERS`]. Registers: mask of wrong ones, mask of those that are undefined, the wrong
-    /// value that has the lowest number.
+    /// [`SYSTEM_REGISTERS`](crate::registers::SYSTEM_REGISTERS). Registers: mask of wrong ones, mask of
+    /// those that are undefined, the wrong value that has the lowest number.
     System,
 }
 
@@ -158,6 +156,16 @@ pub enum Command {
         /// Steps.
         rounds: u64,
     },
+    /// Read or write every encoding of a system register with this op0, op1 and CRn. Registers:
+    /// [`Sweep`](crate::registers::Sweep) in words.
+    Sweep {
+        /// op0, op1 and CRn.
+        class: [u8; 3],
+        /// Write what was read, or zero, instead of only reading.
+        writes: bool,
+        /// The pattern that must not be found.
+        secret: u64,
+    },
 }
 
 impl Command {
@@ -194,6 +202,14 @@ impl Command {
             Self::WaitInterrupts { count, ticks } => [11, count, ticks, 0, 0],
             Self::StartVcpu(vcpu) => [12, vcpu, 0, 0, 0],
             Self::Sequence { seed, rounds } => [13, seed, rounds, 0, 0],
+            Self::Sweep {
+                class: [op0, op1, crn],
+                writes,
+                secret,
+            } => {
+                let class = u64::from(op0) << 16 | u64::from(op1) << 8 | u64::from(crn);
+                [14, class, u64::from(writes), secret, 0]
+            }
         };
         values[..5].copy_from_slice(&head);
         match *self {
@@ -261,6 +277,14 @@ impl Command {
                 seed: first,
                 rounds: second,
             },
+            14 => {
+                let [crn, op1, op0, ..] = first.to_le_bytes();
+                Self::Sweep {
+                    class: [op0, op1, crn],
+                    writes: second != 0,
+                    secret: third,
+                }
+            }
             _ => return None,
         })
     }
@@ -411,74 +435,6 @@ impl Report {
     }
 }
 
-/// A register that is filled with a pattern: its name, and the bits that may have any value without
-/// an effect on the payload.
-#[derive(Clone, Copy, Debug)]
-pub struct PatternRegister {
-    /// Its name in the architecture.
-    pub name: &'static str,
-    /// Its encoding.
-    pub register: SystemRegister,
-    /// The bits that are filled.
-    pub mask: u64,
-}
-
-const fn row(name: &'static str, parts: [u32; 5], mask: u64) -> PatternRegister {
-    let [op0, op1, crn, crm, op2] = parts;
-    PatternRegister {
-        name,
-        register: SystemRegister::new(op0, op1, crn, crm, op2),
-        mask,
-    }
-}
-
-/// Registers of EL1 and EL0 whose values belong to the Realm, in the order in which they are filled.
-///
-/// The exception registers come last: filling a register that is undefined changes them.
-pub const SYSTEM_REGISTERS: &[PatternRegister] = &[
-    row("TPIDR_EL0", [3, 3, 13, 0, 2], u64::MAX),
-    row("TPIDRRO_EL0", [3, 3, 13, 0, 3], u64::MAX),
-    row("TPIDR_EL1", [3, 0, 13, 0, 4], u64::MAX),
-    row("SCXTNUM_EL0", [3, 3, 13, 0, 7], u64::MAX),
-    row("SCXTNUM_EL1", [3, 0, 13, 0, 7], u64::MAX),
-    row("CONTEXTIDR_EL1", [3, 0, 13, 0, 1], 0xFFFF_FFFF),
-    row("SP_EL0", [3, 0, 4, 1, 0], u64::MAX),
-    row("AFSR0_EL1", [3, 0, 5, 1, 0], 0xFFFF_FFFF),
-    row("AFSR1_EL1", [3, 0, 5, 1, 1], 0xFFFF_FFFF),
-    row("AMAIR_EL1", [3, 0, 10, 3, 0], u64::MAX),
-    // The memory types that the payload does not use.
-    row("MAIR_EL1", [3, 0, 10, 2, 0], 0x4444_4444_4444_0000),
-    row("CNTKCTL_EL1", [3, 0, 14, 1, 0], 0x303),
-    row("CSSELR_EL1", [3, 2, 0, 0, 0], 0x3),
-    row("PAR_EL1", [3, 0, 7, 4, 0], 0x0000_FFFF_FFFF_F000),
-    row("CNTV_CVAL_EL0", [3, 3, 14, 3, 2], u64::MAX),
-    row("CNTP_CVAL_EL0", [3, 3, 14, 2, 2], u64::MAX),
-    row("APIAKEYLO_EL1", [3, 0, 2, 1, 0], u64::MAX),
-    row("APIAKEYHI_EL1", [3, 0, 2, 1, 1], u64::MAX),
-    row("APIBKEYLO_EL1", [3, 0, 2, 1, 2], u64::MAX),
-    row("APIBKEYHI_EL1", [3, 0, 2, 1, 3], u64::MAX),
-    row("APDAKEYLO_EL1", [3, 0, 2, 2, 0], u64::MAX),
-    row("APDAKEYHI_EL1", [3, 0, 2, 2, 1], u64::MAX),
-    row("APDBKEYLO_EL1", [3, 0, 2, 2, 2], u64::MAX),
-    row("APDBKEYHI_EL1", [3, 0, 2, 2, 3], u64::MAX),
-    row("APGAKEYLO_EL1", [3, 0, 2, 3, 0], u64::MAX),
-    row("APGAKEYHI_EL1", [3, 0, 2, 3, 1], u64::MAX),
-    // Breakpoints and watchpoints that are off.
-    row("DBGBVR0_EL1", [2, 0, 0, 0, 4], 0x0000_FFFF_FFFF_FFFC),
-    row("DBGWVR0_EL1", [2, 0, 0, 0, 6], 0x0000_FFFF_FFFF_FFF8),
-    row("DBGBVR1_EL1", [2, 0, 0, 1, 4], 0x0000_FFFF_FFFF_FFFC),
-    row("DBGWVR1_EL1", [2, 0, 0, 1, 6], 0x0000_FFFF_FFFF_FFF8),
-    // Permission indirection that is off.
-    row("PIRE0_EL1", [3, 0, 10, 2, 2], 0x1111_1111_1111_1111),
-    row("PIR_EL1", [3, 0, 10, 2, 3], 0x1111_1111_1111_1111),
-    row("POR_EL1", [3, 0, 10, 2, 4], 0x1111_1111_1111_1111),
-    row("POR_EL0", [3, 3, 10, 2, 4], 0x1111_1111_1111_1111),
-    row("FAR_EL1", [3, 0, 6, 0, 0], u64::MAX),
-    row("ESR_EL1", [3, 0, 5, 2, 0], 0xFFFF_FFFF),
-    row("ELR_EL1", [3, 0, 4, 0, 1], u64::MAX),
-    row("SPSR_EL1", [3, 0, 4, 0, 0], 0xF000_03C5),
-];
-
 /// Returns what `rounds` steps make of `seed`: the computation that interrupts must not disturb.
 #[must_use]
 pub const fn sequence(seed: u64, rounds: u64) -> u64 {
@@ -550,11 +506,16 @@ mod tests {
             Command::WaitInterrupts { count: 1, ticks: 2 },
             Command::StartVcpu(3),
             Command::Sequence { seed: 1, rounds: 2 },
+            Command::Sweep {
+                class: [3, 7, 15],
+                writes: true,
+                secret: 4,
+            },
         ];
         for command in commands {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
-        assert_eq!(Command::decode(&[14; VALUES]), None);
+        assert_eq!(Command::decode(&[15; VALUES]), None);
         assert_eq!(Command::decode(&[5; VALUES]), None);
     }
 
@@ -577,19 +538,6 @@ mod tests {
             assert_eq!(Report::decode(&report.encode()), Some(report));
         }
         assert_eq!(Report::decode(&[3; VALUES]), None);
-    }
-
-    #[test]
-    fn system_registers_fit_their_masks() {
-        assert!(SYSTEM_REGISTERS.len() <= 64);
-        for (n, row) in SYSTEM_REGISTERS.iter().enumerate() {
-            let others = &SYSTEM_REGISTERS[n + 1..];
-            assert!(
-                others.iter().all(|o| o.register != row.register),
-                "{}",
-                row.name
-            );
-        }
     }
 
     #[test]

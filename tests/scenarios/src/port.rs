@@ -7,9 +7,11 @@
 //! machine; on target it is the Host image, and the monitor is whatever was loaded.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ops::BitOr;
 
 use rmi::{RecEnter, RecExit};
+pub use test_realm::protocol::{BASE as PAYLOAD_BASE, pattern};
 
 use crate::realm::{RealmAction, RealmResult};
 
@@ -39,6 +41,8 @@ impl Capabilities {
     pub const HIGH_MEMORY: Self = Self(1 << 4);
     /// Reading memory that is not the Host's gives [`Fault`], not a crash.
     pub const SAFE_READ: Self = Self(1 << 5);
+    /// The Host has registers of EL1 and EL0, which it can fill.
+    pub const REGISTERS: Self = Self(1 << 6);
 
     /// Says whether all of `other` is there.
     #[must_use]
@@ -146,6 +150,16 @@ pub trait RmiPort {
     /// Returns the image of the payload of `tests/realm`, where Realms execute code; else nothing.
     fn payload(&self) -> &[u8] {
         &[]
+    }
+
+    /// Fills the Host's own registers of EL1 and EL0 with [`pattern`] `seed`, and arms a watchpoint over
+    /// the memory in which payloads run. For [`Capabilities::REGISTERS`].
+    fn fill_registers(&mut self, _seed: u64) {}
+
+    /// Returns the names of the registers that no longer hold what they were filled with, and disarms
+    /// the watchpoint.
+    fn changed_registers(&mut self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Says what the REC does after this entry; `enter` is what the entry will be made with.

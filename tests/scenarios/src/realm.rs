@@ -8,10 +8,13 @@
 //! `RSI_HOST_CALL` whose immediate is [`IDLE_IMM`], the action in the registers that the Host gives and
 //! the result in those that it shows. In-process the port plays the program.
 
+mod debug;
 mod exits;
 mod interrupts;
 mod payload;
+mod pmu;
 mod registers;
+mod sweep;
 
 use rmi::CommandId;
 
@@ -21,9 +24,12 @@ use crate::world::World;
 
 /// The scenarios of Realms that run the payload of `tests/realm`, which only a machine can.
 pub(crate) const GROUPS: &[&[Scenario]] = &[
+    debug::SCENARIOS,
     exits::SCENARIOS,
     interrupts::SCENARIOS,
+    pmu::SCENARIOS,
     registers::SCENARIOS,
+    sweep::SCENARIOS,
 ];
 
 /// A scenario about what a Realm and its Host see of one another.

@@ -6,6 +6,7 @@
 
 mod port;
 mod program;
+mod registers;
 
 use alloc::format;
 use alloc::string::String;

@@ -4,6 +4,7 @@
 //! The machine as the scenarios ask for it.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarch64_cpu::registers::{ICH_VTR_EL2, ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, Readable};
@@ -21,6 +22,7 @@ use spin::Mutex;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::program;
+use super::registers::Filled;
 use crate::machine::Machine;
 use crate::{guarded, pe, timer};
 
@@ -38,6 +40,7 @@ pub(super) struct TargetPort<'a> {
     payload: &'a [u8],
     not_delegable: u64,
     beyond_memory: u64,
+    filled: Option<Filled>,
 }
 
 impl<'a> TargetPort<'a> {
@@ -49,6 +52,7 @@ impl<'a> TargetPort<'a> {
             payload,
             not_delegable: platform.gicd,
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
+            filled: None,
         }
     }
 
@@ -173,7 +177,7 @@ impl RmiPort for TargetPort<'_> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let alone = Capabilities::SAFE_READ | Capabilities::RUN;
+        let alone = Capabilities::SAFE_READ | Capabilities::RUN | Capabilities::REGISTERS;
         if pe::count() > 1 {
             alone | Capabilities::CALL_DURING_RUN
         } else {
@@ -187,6 +191,15 @@ impl RmiPort for TargetPort<'_> {
 
     fn payload(&self) -> &[u8] {
         self.payload
+    }
+
+    fn fill_registers(&mut self, seed: u64) {
+        self.filled = Some(Filled::fill(seed));
+    }
+
+    fn changed_registers(&mut self) -> Vec<&'static str> {
+        let filled = self.filled.take();
+        filled.map_or_else(Vec::new, |filled| filled.changed())
     }
 
     fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction) {

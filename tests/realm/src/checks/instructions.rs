@@ -10,6 +10,7 @@ use test_realm::instructions::{
     RDVL_X0, SMSTART, SystemRegister, UDF, WFET_X0, WFIT_X0, XPACI_X0,
 };
 use test_realm::protocol::{Fault, pattern};
+use test_realm::registers;
 
 use super::probe::{EMPTY, RAM, SCRATCH, Shown, poke, set_state, try_run};
 use super::{Detail, Verdict, detail, require};
@@ -197,8 +198,7 @@ impl Tally {
     fn take<T>(&mut self, register: SystemRegister, result: Result<T, Fault>) {
         match result {
             Ok(_) => self.done += 1,
-            Err(fault) if fault.is_undefined() => self.undefined += 1,
-            Err(fault) if is_reserved_id(register, &fault) => self.undefined += 1,
+            Err(fault) if registers::is_undefined(register, &fault) => self.undefined += 1,
             Err(fault) => self.odd = self.odd.or(Some((register.parts(), fault))),
         }
     }
@@ -209,15 +209,6 @@ impl Tally {
             None => Ok(detail!("{} work, {} undefined", self.done, self.undefined)),
         }
     }
-}
-
-/// Tells whether a fault is how a read of a reserved identification register is reported with
-/// FEAT_IDST: as a trapped access.
-fn is_reserved_id(register: SystemRegister, fault: &Fault) -> bool {
-    const EC_SYSTEM_REGISTER: u64 = 0x18;
-    let [op0, op1, crn, ..] = register.parts();
-    let is_id = op0 == 3 && [0, 1, 3].contains(&op1) && crn == 0;
-    is_id && fault.class() == EC_SYSTEM_REGISTER
 }
 
 /// Calls a function with every encoding of an `op0`.

@@ -6,7 +6,8 @@
 use rmi::SMCCC_NOT_SUPPORTED;
 use rmi::rsi::RsiCommand;
 use test_realm::instructions::{LDR_W0, NOP, RDVL_X0, SMC, STR_W0, SystemRegister, WFI};
-use test_realm::protocol::{Bank, Outcome, SYSTEM_REGISTERS, Timer};
+use test_realm::protocol::{Bank, Outcome, Timer};
+use test_realm::registers::SYSTEM_REGISTERS;
 
 use super::probe::{RAM, SCRATCH, alias, set_state, store, try_run};
 use super::{Detail, Verdict, detail, require};

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rmi::{ExitReason, RecEnter, RecExit};
+use test_realm::instructions::SystemRegister;
 use test_realm::protocol::{
     BASE, COMMAND_IMM, Command, DIED_IMM, Fault, Outcome as Ended, REGISTERS, Report, memory_bytes,
 };
@@ -74,6 +75,22 @@ impl Payload {
         match payload.enter(w, 0, &RecEnter::default())? {
             Turn::Report(..) => Ok(payload),
             Turn::Exit(exit) => Err(unexpected("the start", &exit)),
+        }
+    }
+
+    /// Creates a Realm of two vCPUs, each of which waits for a command.
+    pub(super) fn two(w: &mut World<'_>, plan: &RealmPlan) -> Outcome<Self> {
+        let payload = Self::new(w, plan, 2)?;
+        payload.exit(w, Command::StartVcpu(1))?;
+        w.ok(rmi::Command::PsciComplete {
+            calling_rec: payload.recs[0].rec,
+            target_rec: payload.recs[1].rec,
+            status: 0,
+        })?;
+        payload.resume(w, &RecEnter::default())?;
+        match payload.enter(w, 1, &RecEnter::default())? {
+            Turn::Report(..) => Ok(payload),
+            Turn::Exit(exit) => Err(unexpected("the second vCPU", &exit)),
         }
     }
 
@@ -169,6 +186,24 @@ pub(super) fn first(x0: u64, x1: u64) -> [u64; REGISTERS] {
     let mut registers = [0; REGISTERS];
     registers[..2].copy_from_slice(&[x0, x1]);
     registers
+}
+
+/// Reads a system register of the first vCPU.
+pub(super) fn read(w: &mut World<'_>, payload: &Payload, register: SystemRegister) -> Outcome<u64> {
+    let [value, ..] = payload.done(w, run(register.read_x0(), 0, 0))?;
+    Ok(value)
+}
+
+/// Writes a system register of the first vCPU.
+pub(super) fn write(
+    w: &mut World<'_>,
+    payload: &Payload,
+    register: SystemRegister,
+    value: u64,
+) -> Outcome {
+    payload
+        .done(w, run(register.write_x0(), value, 0))
+        .map(|_| ())
 }
 
 /// Returns the fault that a report is about.

@@ -4,7 +4,8 @@
 //! Registers belong to one Realm, and to one vCPU of it.
 
 use test_realm::instructions::{FMOV_D0_XZR, LDR_X0, RDSVL_X0, RDVL_X0, SystemRegister};
-use test_realm::protocol::{Bank, Command, Outcome as Ended, SYSTEM_REGISTERS};
+use test_realm::protocol::{Bank, Command, Outcome as Ended};
+use test_realm::registers::SYSTEM_REGISTERS;
 
 use super::payload::{FREE, Payload, fault, run};
 use super::row;

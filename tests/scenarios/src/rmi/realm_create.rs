@@ -20,6 +20,9 @@ const TWO_ROOTS: RealmPlan = RealmPlan {
     lpa2: false,
     sve: false,
     pmu: false,
+    pmu_counters: None,
+    breakpoints: 1,
+    watchpoints: 1,
     hash: 0,
     vmid: None,
 };

@@ -18,8 +18,14 @@ pub struct RealmPlan {
     pub lpa2: bool,
     /// SVE with the greatest vector length.
     pub sve: bool,
-    /// A performance monitor with all counters.
+    /// A performance monitor.
     pub pmu: bool,
+    /// Its event counters; `None` for all.
+    pub pmu_counters: Option<u8>,
+    /// Breakpoints minus one.
+    pub breakpoints: u8,
+    /// Watchpoints minus one.
+    pub watchpoints: u8,
     /// Code of the hash algorithm.
     pub hash: u8,
     /// The VMID; `None` for a new one.
@@ -35,6 +41,9 @@ impl Default for RealmPlan {
             lpa2: false,
             sve: false,
             pmu: false,
+            pmu_counters: None,
+            breakpoints: 1,
+            watchpoints: 1,
             hash: HashAlgorithm::Sha256.code(),
             vmid: None,
         }
@@ -68,8 +77,8 @@ impl RealmPlan {
         let mut params = RealmParams::default();
         params.flags = u64::from(self.lpa2) | u64::from(self.sve) << 1 | u64::from(self.pmu) << 2;
         params.s2sz = self.width;
-        params.num_bps = 1;
-        params.num_wps = 1;
+        params.num_bps = self.breakpoints;
+        params.num_wps = self.watchpoints;
         params.hash_algo = self.hash;
         params.vmid = vmid;
         params.rtt_base = root;
@@ -79,7 +88,7 @@ impl RealmPlan {
             params.sve_vl = features.sve_vl();
         }
         if self.pmu {
-            params.pmu_num_ctrs = features.pmu_num_ctrs();
+            params.pmu_num_ctrs = self.pmu_counters.unwrap_or(features.pmu_num_ctrs());
         }
         params.rpv = [0x5A; 64];
         params
