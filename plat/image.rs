@@ -8,7 +8,7 @@
 use core::sync::atomic::AtomicU64;
 
 use log::{LevelFilter, error, info, warn};
-use rmi::GRANULE_SIZE;
+use rmi::{GRANULE_BYTES, GRANULE_SIZE};
 use rmm::Monitor;
 use rmm_aarch64::{ColdBoot, Console, NoMemory, Pe, PeSlot, WarmBoot, park, read_features, smc};
 use rmm_granule::{Bank, GranuleTable, GranuleWord};
@@ -84,7 +84,8 @@ fn start(boot: &mut ColdBoot) -> Result<Firmware, BootError> {
     let shared = boot
         .map_shared_page(args.shared)
         .map_err(|_| BootError::SharedBuffer)?;
-    let page = shared.read();
+    let mut page = [0; GRANULE_BYTES];
+    shared.read(&mut page);
     let cpu = read_features();
     let manifest = Manifest::check(&page, args.shared, cpu.pa_bits.min(WINDOW_BITS))?;
     info!(

@@ -16,6 +16,8 @@ pub(crate) const RMI_REQ_COMPLETE: u64 = 0xC400_018F;
 pub(crate) const RMM_BOOT_COMPLETE: u64 = 0xC400_01CF;
 const GTSI_DELEGATE: u64 = 0xC400_01B0;
 const GTSI_UNDELEGATE: u64 = 0xC400_01B1;
+pub(crate) const ATTEST_GET_REALM_KEY: u64 = 0xC400_01B2;
+pub(crate) const ATTEST_GET_PLAT_TOKEN: u64 = 0xC400_01B3;
 
 /// The one way out of the RMM.
 pub trait Smc {

@@ -19,11 +19,13 @@
     clippy::panic
 )]
 
+mod attestation;
 mod boot_args;
 mod calls;
 mod manifest;
 mod serve;
 
+pub use attestation::{AttestationCalls, SharedBuffer};
 pub use boot_args::{BootError, ColdArgs, Version, WarmArgs};
 pub use calls::{Smc, SmcRegisters, TfA};
 pub use manifest::{Console, ConsoleList, DramBank, Manifest};

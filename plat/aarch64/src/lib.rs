@@ -27,6 +27,8 @@ mod crash;
 #[cfg(target_os = "none")]
 mod debug;
 #[cfg(target_os = "none")]
+mod dit;
+#[cfg(target_os = "none")]
 mod el1;
 #[cfg(target_os = "none")]
 mod entry;

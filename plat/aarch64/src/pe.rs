@@ -10,6 +10,7 @@ use rmm_hal::{
 
 use static_assertions::assert_not_impl_any;
 
+use crate::dit::Dit;
 use crate::entry::PeSlot;
 use crate::ns_copy::{Means, NsCopy};
 use crate::sha::Instructions;
@@ -61,6 +62,7 @@ impl<E: El3> Hal for Pe<'_, E> {
     type Realm = Self;
     type El3 = E;
     type Sha2 = Instructions;
+    type Timing = Dit;
 
     fn window(&self) -> &Windows {
         &self.windows
@@ -84,6 +86,10 @@ impl<E: El3> Hal for Pe<'_, E> {
 
     fn sha2(&self) -> &Instructions {
         &self.sha2
+    }
+
+    fn timing(&self) -> &Dit {
+        &Dit
     }
 
     fn features(&self) -> &CpuFeatures {

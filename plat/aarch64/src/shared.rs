@@ -8,13 +8,16 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi::GRANULE_BYTES;
 
+/// Bytes of the page's words.
+const WORD: usize = size_of::<u64>();
+
 /// The page shared with EL3: first the boot manifest, later the buffer of calls.
 ///
 /// EL3 writes it only during an SMC of the RMM, so whoever owns this value may fill it, call and read it
 /// as one step.
 #[derive(Debug)]
 pub struct SharedPage {
-    words: NonNull<[AtomicU64; GRANULE_BYTES / 8]>,
+    words: NonNull<[AtomicU64; GRANULE_BYTES / WORD]>,
 }
 
 // SAFETY: the page is mapped the same way on every PE and is only reached through atomics.
@@ -26,15 +29,38 @@ impl SharedPage {
         Self { words: page.cast() }
     }
 
-    /// Returns a copy of the page.
-    #[must_use]
-    pub fn read(&self) -> [u8; GRANULE_BYTES] {
-        // SAFETY: the page is mapped for ever; atomics accept any bytes and any other writer.
-        let words = unsafe { self.words.as_ref() };
-        let mut bytes = [0; GRANULE_BYTES];
-        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            *to = word.load(Ordering::Relaxed).to_le_bytes();
+    /// Copies the beginning of the page.
+    ///
+    /// # Panics
+    ///
+    /// When `into` is longer than the page.
+    pub fn read(&self, into: &mut [u8]) {
+        assert!(into.len() <= GRANULE_BYTES, "more than the page");
+        for (to, word) in into.chunks_mut(WORD).zip(self.words()) {
+            let bytes = word.load(Ordering::Relaxed).to_le_bytes();
+            to.copy_from_slice(&bytes[..to.len()]);
         }
-        bytes
+    }
+
+    /// Replaces the contents of the page: `start`, then zeroes.
+    ///
+    /// # Panics
+    ///
+    /// When `start` is longer than the page.
+    pub fn fill(&mut self, start: &[u8]) {
+        assert!(start.len() <= GRANULE_BYTES, "more than the page");
+        let mut parts = start.chunks(WORD);
+        for word in self.words() {
+            let mut bytes = [0; WORD];
+            if let Some(part) = parts.next() {
+                bytes[..part.len()].copy_from_slice(part);
+            }
+            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the page is mapped for ever; atomics accept any bytes and any other writer.
+        unsafe { self.words.as_ref() }
     }
 }

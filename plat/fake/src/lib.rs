@@ -8,11 +8,13 @@
 //! hardware is: seeing a granule through the wrong physical address space panics inside the monitor and
 //! is an [`AccessFault`](rmm_hal::AccessFault) for Non-secure copies.
 
+mod attestation;
 mod machine;
 mod pe;
 mod realm;
 mod walker;
 
+pub use attestation::{FakePlatform, REALM_KEY};
 pub use machine::{FakeMachine, Pas, default_features};
 pub use pe::FakePe;
 pub use realm::{FakeRealm, RealmProgram};

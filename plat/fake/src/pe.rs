@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use rmi::{GRANULE_BYTES, GranuleAddr, Ipa};
 use rmm_hal::{
     AccessFault, CpuFeatures, El3, El3Error, GranuleWindow, Hal, MustInvalidate, NoInstructions,
-    NsMemory, Sha2, Stage2, Stage2Root,
+    NsMemory, Sha2, Stage2, Stage2Root, Timing,
 };
 
 use crate::machine::{Cached, FakeMachine, Pas};
@@ -27,6 +27,7 @@ pub struct FakePe<'m> {
     realm: FakeRealm<'m>,
     views: Cell<usize>,
     ns_bytes_left: Cell<Option<usize>>,
+    timed_works: Cell<u64>,
 }
 
 impl<'m> FakePe<'m> {
@@ -41,6 +42,7 @@ impl<'m> FakePe<'m> {
             realm: FakeRealm::default(),
             views: Cell::new(0),
             ns_bytes_left: Cell::new(None),
+            timed_works: Cell::new(0),
         }
     }
 
@@ -54,6 +56,12 @@ impl<'m> FakePe<'m> {
     #[must_use]
     pub fn views(&self) -> usize {
         self.views.get()
+    }
+
+    /// Returns how often work was done with data-independent timing.
+    #[must_use]
+    pub fn timed_works(&self) -> u64 {
+        self.timed_works.get()
     }
 
     /// Lets the next Non-secure copies move `bytes` bytes in all and fault then, as when the granule
@@ -122,6 +130,7 @@ impl<'m> Hal for FakePe<'m> {
     type Realm = FakeRealm<'m>;
     type El3 = Self;
     type Sha2 = Self;
+    type Timing = Self;
 
     fn window(&self) -> &Self {
         self
@@ -139,6 +148,9 @@ impl<'m> Hal for FakePe<'m> {
         self
     }
     fn sha2(&self) -> &Self {
+        self
+    }
+    fn timing(&self) -> &Self {
         self
     }
     fn features(&self) -> &CpuFeatures {
@@ -229,6 +241,14 @@ impl Sha2 for FakePe<'_> {
 
     fn compress512(&self, _: &mut [u64; 8], _: &[[u8; 128]]) -> Result<(), NoInstructions> {
         Err(NoInstructions)
+    }
+}
+
+/// Counts the work; a laptop promises nothing about its timing.
+impl Timing for FakePe<'_> {
+    fn data_independent<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.timed_works.set(self.timed_works.get() + 1);
+        work()
     }
 }
 

@@ -11,6 +11,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod attestation;
 mod context;
 mod el3;
 mod features;
@@ -19,7 +20,11 @@ mod realm;
 pub mod registers;
 mod sha2;
 mod stage2;
+mod timing;
 
+pub use attestation::{
+    AttestationError, AttestationSource, PLATFORM_CHALLENGE_BYTES, REALM_KEY_BYTES,
+};
 pub use context::{DebugState, El1Registers, GicState, PmuState, RecContext, TimerState};
 pub use el3::{El3, El3Error};
 pub use features::{CpuFeatures, ID_REGISTERS};
@@ -31,6 +36,7 @@ pub use realm::{
 pub use rmm_granule::{AccessFault, GranuleWindow};
 pub use sha2::{NoInstructions, Sha2};
 pub use stage2::{MustInvalidate, Stage2, Stage2Root};
+pub use timing::Timing;
 
 /// One PE of a machine.
 pub trait Hal {
@@ -46,6 +52,8 @@ pub trait Hal {
     type El3: El3;
     /// How digests are computed.
     type Sha2: Sha2;
+    /// How secrets are kept out of the time that work takes.
+    type Timing: Timing;
 
     /// Returns this PE's granule windows.
     fn window(&self) -> &Self::Window;
@@ -59,6 +67,8 @@ pub trait Hal {
     fn el3(&self) -> &Self::El3;
     /// Returns this PE's instructions for digests.
     fn sha2(&self) -> &Self::Sha2;
+    /// Returns this PE's control of instruction timing.
+    fn timing(&self) -> &Self::Timing;
     /// Returns what the PEs of this machine can do; the same on every PE.
     fn features(&self) -> &CpuFeatures;
 }
