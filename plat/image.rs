@@ -8,15 +8,20 @@
 use core::sync::atomic::AtomicU64;
 
 use log::{LevelFilter, error, info, warn};
-use rmi::{GRANULE_BYTES, GRANULE_SIZE};
+use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr};
 use rmm::Monitor;
-use rmm_aarch64::{ColdBoot, Console, NoMemory, Pe, PeSlot, WarmBoot, park, read_features, smc};
+use rmm::attest::Attestation;
+use rmm::attest::sign::Comb;
+use rmm::limits::PLATFORM_TOKEN_BYTES;
+use rmm_aarch64::{
+    ColdBoot, Console, NoMemory, Pe, PeSlot, SharedPage, WarmBoot, park, read_features, smc,
+};
 use rmm_granule::{Bank, GranuleTable, GranuleWord};
 use rmm_hal::CpuFeatures;
 use spin::Once;
 use tf_a_glue::{
-    BootError, ColdArgs, ConsoleList, Manifest, Smc, SmcRegisters, TfA, WarmArgs, refuse_boot,
-    serve,
+    AttestationCalls, BootError, ColdArgs, ConsoleList, Manifest, SharedBuffer, Smc, SmcRegisters,
+    TfA, WarmArgs, refuse_boot, serve,
 };
 
 use crate::board;
@@ -28,6 +33,7 @@ const WINDOW_BITS: u8 = 48;
 
 static CONSOLE: Console = Console::new();
 static FIRMWARE: Once<Firmware> = Once::new();
+static ATTESTATION: Once<Attestation<'static>> = Once::new();
 
 rmm_aarch64::image!(cold: cold_boot, warm: warm_boot);
 
@@ -44,6 +50,23 @@ struct Conduit;
 impl Smc for Conduit {
     fn call(&self, registers: &mut SmcRegisters) {
         smc(registers);
+    }
+}
+
+/// The page shared with EL3, and its address.
+struct Buffer(SharedPage, GranuleAddr);
+
+impl SharedBuffer for Buffer {
+    fn address(&self) -> GranuleAddr {
+        self.1
+    }
+
+    fn read(&self, into: &mut [u8]) {
+        self.0.read(into);
+    }
+
+    fn fill(&mut self, start: &[u8]) {
+        self.0.fill(start);
     }
 }
 
@@ -107,10 +130,31 @@ fn start(boot: &mut ColdBoot) -> Result<Firmware, BootError> {
             error!("VMIDs: {error}");
             BootError::Unspecified
         })?;
+    let monitor = Monitor::new(cpu, granules, vmids);
     Ok(Firmware {
-        monitor: Monitor::new(cpu, granules, vmids),
+        monitor: match attestation(boot, Buffer(shared, args.shared)) {
+            Some(attestation) => monitor.with_attestation(attestation),
+            None => monitor,
+        },
         cpu_count: args.cpu_count,
     })
+}
+
+/// Asks EL3 for what Realms are proved with. A monitor without it serves Realms that need no proof.
+fn attestation(boot: &mut ColdBoot, buffer: Buffer) -> Option<&'static Attestation<'static>> {
+    let mut calls = AttestationCalls::new(Conduit, buffer);
+    let memory = boot.spare.take(1, |_| Comb::new());
+    let (Ok([comb]), Ok(room)) = (memory, boot.spare.take(PLATFORM_TOKEN_BYTES, |_| 0)) else {
+        warn!("no memory for attestation");
+        return None;
+    };
+    match Attestation::obtain(&mut calls, comb, room) {
+        Ok(attestation) => Some(ATTESTATION.call_once(|| attestation)),
+        Err(error) => {
+            warn!("Realms get no attestation tokens: {error}");
+            None
+        }
+    }
 }
 
 /// Goes over to the manifest's console when it is another one than the board's.

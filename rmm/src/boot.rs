@@ -9,6 +9,7 @@ use rmi::FeatureRegister0;
 use rmm_granule::GranuleTable;
 use rmm_hal::CpuFeatures;
 
+use crate::attest::Attestation;
 use crate::commands::rmi::features;
 use crate::realm::Vmids;
 
@@ -19,6 +20,7 @@ pub struct Monitor<'m> {
     vmids: Vmids<'m>,
     cpu: CpuFeatures,
     offer: FeatureRegister0,
+    attestation: Option<&'m Attestation<'m>>,
 }
 
 impl<'m> Monitor<'m> {
@@ -34,6 +36,16 @@ impl<'m> Monitor<'m> {
             vmids,
             cpu,
             offer,
+            attestation: None,
+        }
+    }
+
+    /// Returns the monitor with something to prove its Realms with; without, they get no tokens.
+    #[must_use]
+    pub fn with_attestation(self, attestation: &'m Attestation<'m>) -> Self {
+        Self {
+            attestation: Some(attestation),
+            ..self
         }
     }
 
@@ -53,6 +65,11 @@ impl<'m> Monitor<'m> {
     #[must_use]
     pub fn offer(&self) -> FeatureRegister0 {
         self.offer
+    }
+
+    /// Returns what Realms are proved with, if the platform gave it.
+    pub(crate) fn attestation(&self) -> Option<&'m Attestation<'m>> {
+        self.attestation
     }
 
     /// Returns the reservations of VMIDs.

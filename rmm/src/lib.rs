@@ -11,7 +11,7 @@
 //! - [`realm`] is what a Realm is: its descriptor, the admission of its parameters, its VMID;
 //! - [`rec`] is one of its virtual processors: what it holds, how it runs, what ends a run;
 //! - [`rtt`] is its translation tables: entries, walks, and the changes that walks lead to;
-//! - [`measure`] is what a Realm can prove about itself.
+//! - [`measure`] is what a Realm can say about itself, and [`attest`] how it proves that to others.
 //!
 //! Commands name function ids and registers. Nothing below them does: it works on addresses, ranges
 //! and entries, so that another version of the interface is another set of commands.
@@ -27,6 +27,7 @@
     clippy::panic
 )]
 
+pub mod attest;
 mod boot;
 pub mod commands;
 pub mod limits;

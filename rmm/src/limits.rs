@@ -3,6 +3,7 @@
 
 //! Every capacity of the monitor, each with its reason.
 
+use rmi::GRANULE_BYTES;
 use rmm_granule::MAX_COUNT;
 use static_assertions::const_assert;
 
@@ -34,3 +35,7 @@ pub const MIN_PA_BITS_FOR_LEVEL_0: u8 = 44;
 
 /// VMIDs without `FEAT_VMID16`.
 pub const VMIDS_8_BITS: u64 = 1 << 8;
+
+/// Room for the platform token, in bytes. EL3 gives it a page at a time and names no bound; four pages
+/// hold several times the claims of any platform known so far, and there is one token for all Realms.
+pub const PLATFORM_TOKEN_BYTES: usize = 4 * GRANULE_BYTES;

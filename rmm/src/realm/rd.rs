@@ -220,6 +220,12 @@ impl Rd {
         self.measurements.get(usize::try_from(index).ok()?)
     }
 
+    /// Returns all measurements, the initial one first.
+    #[must_use]
+    pub fn measurements(&self) -> &[Measurement; MEASUREMENTS] {
+        &self.measurements
+    }
+
     /// Returns the initial measurement, to be extended while the Realm is new.
     pub fn rim(&mut self) -> Rim<'_> {
         let algorithm = self.hash_algo();

@@ -13,6 +13,7 @@ use rmm_granule::{Pinned, State, StateCode};
 use rmm_hal::{RecContext, RunControls, SVE_GRANULES, Stage2Root, SveControls};
 use zerocopy::{FromBytes, KnownLayout};
 
+use crate::attest::progress::TokenProgress;
 use crate::realm::Rd;
 use crate::rtt::Tree;
 
@@ -185,6 +186,9 @@ pub(crate) struct Rec {
 
     serror_pending: u64,
     serror_syndrome: u64,
+
+    /// The attestation token that it is making.
+    pub(crate) token: TokenProgress,
 }
 
 const ABORT_NONE: u64 = 0;

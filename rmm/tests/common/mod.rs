@@ -8,6 +8,7 @@
 pub(crate) mod rec;
 
 use std::cell::Cell;
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 
 use rmi::{
@@ -15,9 +16,12 @@ use rmi::{
     RttLevel,
 };
 use rmm::Monitor;
+use rmm::attest::Attestation;
+use rmm::attest::sign::Comb;
+use rmm::limits::PLATFORM_TOKEN_BYTES;
 use rmm::realm::stage2::stage2_root;
 use rmm::rtt::Tree;
-use rmm_fake::{FakeMachine, FakePe, default_features};
+use rmm_fake::{FakeMachine, FakePe, FakePlatform, default_features};
 use rmm_granule::{GranuleTable, StateCode};
 use rmm_hal::CpuFeatures;
 use zerocopy::IntoBytes;
@@ -32,13 +36,33 @@ pub(crate) struct World<'m> {
     next: Cell<usize>,
 }
 
-/// Runs `test` on a machine with these features.
+/// Runs `test` on a machine with these features and nothing to prove Realms with.
 pub(crate) fn with_features(cpu: CpuFeatures, test: impl FnOnce(&World<'_>)) {
+    with_attestation(cpu, None, test);
+}
+
+/// Runs `test` on the default machine, for which this platform vouches.
+pub(crate) fn vouched_for(mut platform: FakePlatform, test: impl FnOnce(&World<'_>)) {
+    static COMB: LazyLock<Comb> = LazyLock::new(Comb::new);
+    let mut room = [0; PLATFORM_TOKEN_BYTES];
+    let attestation = Attestation::obtain(&mut platform, &COMB, &mut room).unwrap();
+    with_attestation(default_features(), Some(&attestation), test);
+}
+
+fn with_attestation(
+    cpu: CpuFeatures,
+    attestation: Option<&Attestation<'_>>,
+    test: impl FnOnce(&World<'_>),
+) {
     let machine = FakeMachine::new(GranuleAddr::new(MEMORY).unwrap(), GRANULES, cpu);
     let banks = [machine.bank()];
     let vmids: Vec<AtomicU64> = (0..1024).map(|_| AtomicU64::new(0)).collect();
     let granules = GranuleTable::new(&banks);
     let monitor = Monitor::new(machine.features().clone(), granules, &vmids);
+    let monitor = match attestation {
+        Some(attestation) => monitor.with_attestation(attestation),
+        None => monitor,
+    };
     test(&World {
         monitor: &monitor,
         pe: FakePe::new(&machine),

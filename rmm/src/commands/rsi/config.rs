@@ -7,8 +7,7 @@ use rmi::{GRANULE_SIZE, RealmConfig, RsiStatus};
 use rmm_hal::Hal;
 use zerocopy::IntoBytes;
 
-use crate::commands::rsi::{fail, fail_at, protected_buffer, succeed};
-use crate::realm::RdState;
+use crate::commands::rsi::{fail, fail_at, lock_rd, protected_buffer, succeed};
 use crate::rec::running::{Next, Running};
 
 /// `RSI_REALM_CONFIG`. `INPUT` on `addr_align` and `addr_bound`.
@@ -25,11 +24,7 @@ pub(super) fn realm_config<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
 }
 
 fn config_of<H: Hal>(running: &Running<'_, '_, H>) -> RealmConfig {
-    let rd = running
-        .monitor
-        .granules()
-        .lock::<RdState>(running.identity.owner.phys())
-        .expect("a Realm with RECs does not go away");
+    let rd = lock_rd(running);
     let rd = rd.map(running.hal.window());
     RealmConfig::new(u64::from(rd.ipa_bits()), rd.hash_algo(), *rd.rpv())
 }

@@ -5,11 +5,9 @@
 
 use rmi::RsiStatus;
 use rmi::rsi::{MEASUREMENT_BYTES, bytes_of_registers, registers_of_bytes};
-use rmm_granule::Locked;
 use rmm_hal::Hal;
 
-use crate::commands::rsi::{fail, succeed};
-use crate::realm::RdState;
+use crate::commands::rsi::{fail, lock_rd, succeed};
 use crate::rec::running::{Next, Running};
 
 /// `RSI_MEASUREMENT_READ`. `INPUT` on an index that is not 0 to 4.
@@ -43,12 +41,4 @@ pub(super) fn extend<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
     } else {
         fail(running, RsiStatus::ErrorInput)
     }
-}
-
-fn lock_rd<'m, H: Hal>(running: &Running<'_, 'm, H>) -> Locked<'m, RdState> {
-    running
-        .monitor
-        .granules()
-        .lock(running.identity.owner.phys())
-        .expect("a Realm with RECs does not go away")
 }

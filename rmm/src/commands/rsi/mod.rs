@@ -13,10 +13,11 @@ mod measurement;
 mod version;
 
 use rmi::{Ipa, RsiCommand, RsiStatus};
+use rmm_granule::Locked;
 use rmm_hal::Hal;
 
 use crate::commands::smc::return_status;
-use crate::realm::RealmMemoryError;
+use crate::realm::{RdState, RealmMemoryError};
 use crate::rec::exit::Stop;
 use crate::rec::running::{Next, Running};
 
@@ -31,7 +32,7 @@ pub(crate) fn serve<H: Hal>(running: &mut Running<'_, '_, H>, command: RsiComman
         RsiCommand::MeasurementRead => measurement::read(running),
         RsiCommand::MeasurementExtend => measurement::extend(running),
         RsiCommand::AttestationTokenInit => attest::init(running),
-        RsiCommand::AttestationTokenContinue => attest::fetch(running),
+        RsiCommand::AttestationTokenContinue => attest::proceed(running),
         RsiCommand::RealmConfig => config::realm_config(running),
         RsiCommand::IpaStateSet => ipa_state::set(running),
         RsiCommand::IpaStateGet => ipa_state::get(running),
@@ -60,6 +61,15 @@ fn fail_at<H: Hal>(running: &mut Running<'_, '_, H>, ipa: Ipa, error: RealmMemor
         }
         RealmMemoryError::Missing { level } => Next::Stop(Stop::missing_page(ipa, level)),
     }
+}
+
+/// Locks the descriptor of the Realm.
+fn lock_rd<'m, H: Hal>(running: &Running<'_, 'm, H>) -> Locked<'m, RdState> {
+    running
+        .monitor
+        .granules()
+        .lock(running.identity.owner.phys())
+        .expect("a Realm with RECs does not go away")
 }
 
 /// Admits the address of a protected buffer: `addr_align` and `addr_bound`.
