@@ -10,14 +10,12 @@ use std::rc::Rc;
 
 use common::rec::{START, Vcpu, check, smc};
 use common::{PAGE, Realm, World, vouched_for, world};
-use minicbor::Decoder;
-use minicbor::data::Tag;
-use p384::ecdsa::signature::hazmat::PrehashVerifier;
-use p384::ecdsa::{Signature, VerifyingKey};
+use p384::elliptic_curve::sec1::ToSec1Point;
 use rmi::{Command, ExitReason, GranuleAddr, RecExit};
 use rmm_fake::{FakePlatform, REALM_KEY};
 use rmm_hal::Hal;
-use sha2::{Digest, Sha256, Sha384};
+use sha2::{Digest, Sha256};
+use token_verifier::verify;
 
 const MEASUREMENT_READ: u64 = 0xC400_0192;
 const MEASUREMENT_EXTEND: u64 = 0xC400_0193;
@@ -101,80 +99,6 @@ fn challenge(first: u64) -> Vec<u8> {
         .collect()
 }
 
-/// A claim: its key and its bytes.
-type Claim = (u32, Vec<u8>);
-
-/// A Realm's token, taken apart.
-struct Parsed {
-    platform: Vec<u8>,
-    claims: Vec<Claim>,
-    rems: Vec<Vec<u8>>,
-}
-
-/// Takes a token apart and checks its signature with the key that it names.
-fn parse(token: &[u8]) -> Parsed {
-    let mut outer = Decoder::new(token);
-    assert_eq!(outer.tag().unwrap(), Tag::new(399));
-    assert_eq!(outer.map().unwrap(), Some(2));
-    assert_eq!(outer.u32().unwrap(), 44234);
-    let platform = outer.bytes().unwrap().to_vec();
-    assert_eq!(outer.u32().unwrap(), 44241);
-    let realm = outer.bytes().unwrap();
-    assert_eq!(outer.position(), token.len());
-
-    let mut sign1 = Decoder::new(realm);
-    assert_eq!(sign1.tag().unwrap(), Tag::new(18));
-    assert_eq!(sign1.array().unwrap(), Some(4));
-    let protected = sign1.bytes().unwrap();
-    assert_eq!(protected, [0xA1, 0x01, 0x38, 0x22]);
-    assert_eq!(sign1.map().unwrap(), Some(0));
-    let payload = sign1.bytes().unwrap();
-    let signature = Signature::from_slice(sign1.bytes().unwrap()).unwrap();
-    assert_eq!(sign1.position(), realm.len());
-
-    let (claims, rems) = parse_claims(payload);
-    let (_, cose_key) = claims.iter().find(|claim| claim.0 == 44237).unwrap();
-    let point = [&[4], &cose_key[8..56], &cose_key[59..]].concat();
-    let key = VerifyingKey::from_sec1_bytes(&point).unwrap();
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut structure = b"\x84\x6ASignature1\x44\xA1\x01\x38\x22\x40\x59".to_vec();
-    structure.extend(length);
-    structure.extend(payload);
-    key.verify_prehash(&Sha384::digest(&structure), &signature)
-        .expect("the signature is right");
-    Parsed {
-        platform,
-        claims,
-        rems,
-    }
-}
-
-fn parse_claims(payload: &[u8]) -> (Vec<Claim>, Vec<Vec<u8>>) {
-    let mut decoder = Decoder::new(payload);
-    let (mut claims, mut rems) = (Vec::new(), Vec::new());
-    for _ in 0..decoder.map().unwrap().unwrap() {
-        let key = decoder.u32().unwrap();
-        match key {
-            44239 => {
-                let count = decoder.array().unwrap().unwrap();
-                rems.extend((0..count).map(|_| decoder.bytes().unwrap().to_vec()));
-            }
-            265 | 44236 | 44240 => {
-                claims.push((key, decoder.str().unwrap().as_bytes().to_vec()));
-            }
-            _ => claims.push((key, decoder.bytes().unwrap().to_vec())),
-        }
-    }
-    assert_eq!(decoder.position(), payload.len());
-    (claims, rems)
-}
-
-impl Parsed {
-    fn claim(&self, key: u32) -> &[u8] {
-        &self.claims.iter().find(|claim| claim.0 == key).unwrap().1
-    }
-}
-
 /// Reads a measurement as the Realm does; returns its first 32 bytes.
 fn measurement(vcpu: &Vcpu<'_, '_>, index: u64) -> Vec<u8> {
     let [status, value @ ..] = call(vcpu, [MEASUREMENT_READ, index]);
@@ -191,26 +115,22 @@ fn token_says_what_the_realm_is() {
         let bound = init(&vcpu, 0x0102_0304_0506_0708);
         let [status, bytes] = proceed(&vcpu, 0, PAGE);
         assert_eq!((status, bytes), (SUCCESS, bound));
-        let token = parse(&buffer(&realm, 0, bytes));
-        assert_eq!(token.claim(10), challenge(0x0102_0304_0506_0708));
-        assert_eq!(token.claim(44235), [0x42; 64]);
-        assert_eq!(token.claim(44236), b"sha-256");
-        assert_eq!(token.claim(44240), b"sha-256");
-        assert_eq!(token.claim(265), b"tag:arm.com,2023:realm#1.0.0");
-        assert_eq!(token.claim(44238), measurement(&vcpu, 0));
+        let token = buffer(&realm, 0, bytes);
+        let claims = verify(&token).unwrap();
+        assert_eq!(claims.challenge, challenge(0x0102_0304_0506_0708));
+        assert_eq!(claims.personalization_value, [0x42; 64]);
+        assert_eq!(claims.hash_algorithm, "sha-256");
+        assert_eq!(claims.initial, measurement(&vcpu, 0));
         let rems: Vec<Vec<u8>> = (1..=4).map(|index| measurement(&vcpu, index)).collect();
-        assert_eq!(token.rems, rems);
-        assert_ne!(token.rems[1], [0; 32]);
-        assert_eq!(token.rems[0], [0; 32]);
-        let binding = Sha256::digest(token.claim(44237)).into();
-        assert_eq!(token.platform, SHORT.token(&binding));
+        assert_eq!(claims.extensible[..], rems);
+        assert_ne!(rems[1], [0; 32]);
+        assert_eq!(rems[0], [0; 32]);
+        let platform = SHORT.token(&Sha256::digest(claims.public_key).into());
+        assert!(token.windows(platform.len()).any(|part| part == platform));
         // The key is the platform's.
         let key = p384::SecretKey::from_slice(&REALM_KEY).unwrap();
-        let point = p384::ecdsa::VerifyingKey::from(key.public_key());
-        assert_eq!(
-            token.claim(44237)[8..56],
-            point.to_sec1_point(false).x().unwrap()[..]
-        );
+        let point = key.public_key().to_sec1_point(false);
+        assert_eq!(claims.public_key[8..56], point.as_bytes()[1..49]);
     });
 }
 
@@ -222,7 +142,7 @@ fn token_in_pieces_is_the_same() {
             let bound = init(&vcpu, 7);
             let whole = fetch(&realm, &vcpu, 0, PAGE);
             assert_eq!(whole.len() as u64, bound);
-            parse(&whole);
+            verify(&whole).unwrap();
             for (offset, size) in [(0, 1000), (4095, 1), (0x123, 0x321), (0x800, 0x800)] {
                 if size == 1 && bound > PAGE {
                     continue;
@@ -294,8 +214,8 @@ fn state_is_per_rec_and_init_begins_anew() {
         init(&vcpus[1], 2);
         assert_eq!(init(&vcpus[0], 3), bound);
         for (vcpu, first) in vcpus.iter().zip([3, 2]) {
-            let token = parse(&fetch(&realm, vcpu, 0, PAGE));
-            assert_eq!(token.claim(10), challenge(first));
+            let token = fetch(&realm, vcpu, 0, PAGE);
+            assert_eq!(verify(&token).unwrap().challenge, challenge(first));
             assert_eq!(proceed(vcpu, 0, PAGE), [STATE, 0]);
         }
     });
@@ -307,8 +227,8 @@ fn measurements_are_those_of_the_beginning() {
         let (realm, vcpu) = w.running();
         init(&vcpu, 1);
         call(&vcpu, [MEASUREMENT_EXTEND, 1, 8, 1]);
-        let token = parse(&fetch(&realm, &vcpu, 0, PAGE));
-        assert_eq!(token.rems[0], [0; 32]);
+        let token = fetch(&realm, &vcpu, 0, PAGE);
+        assert_eq!(verify(&token).unwrap().extensible[0], [0; 32]);
         assert_ne!(measurement(&vcpu, 1), [0; 32]);
     });
 }

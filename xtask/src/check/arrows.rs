@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host-mm", &["rmi"]),
     ("host-vmm", &["host-mm", "rmi"]),
     ("nshost", &["host-vmm", "host-mm", "scenarios", "rmi"]),
-    ("scenarios", &["test-realm", "rmi"]),
+    ("token-verifier", &[]),
+    ("scenarios", &["test-realm", "token-verifier", "rmi"]),
     (
         "conformance",
         &[
@@ -32,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("test-realm", &["rmi"]),
-    ("xtask", &["host-vmm", "rmi"]),
+    ("xtask", &["host-vmm", "token-verifier", "rmi"]),
 ];
 
 /// What the image of a board may use.
@@ -46,7 +47,10 @@ const IMAGE: &[&str] = &[
 ];
 
 /// A crate and what its tests may use beside that.
-const TEST_ARROWS: &[(&str, &[&str])] = &[("rmm", &["rmm-fake"]), ("tf-a-glue", &["rmm-fake"])];
+const TEST_ARROWS: &[(&str, &[&str])] = &[
+    ("rmm", &["rmm-fake", "token-verifier"]),
+    ("tf-a-glue", &["rmm-fake"]),
+];
 
 /// Returns every arrow that is not in the table.
 pub(crate) fn check(metadata: &Metadata) -> Vec<String> {
