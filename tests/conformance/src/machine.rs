@@ -3,11 +3,15 @@
 
 //! Machines of several kinds, each with a monitor.
 
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 
 use rmi::GranuleAddr;
 use rmm::Monitor;
-use rmm_fake::{FakeMachine, default_features};
+use rmm::attest::Attestation;
+use rmm::attest::sign::Comb;
+use rmm::limits::PLATFORM_TOKEN_BYTES;
+use rmm_fake::{FakeMachine, FakePlatform, default_features};
 use rmm_granule::GranuleTable;
 use rmm_hal::CpuFeatures;
 
@@ -85,6 +89,17 @@ pub struct Site<'m> {
     pub vmids: &'m [AtomicU64],
 }
 
+/// Returns what a platform gave to all monitors.
+fn attestation() -> &'static Attestation<'static> {
+    static COMB: LazyLock<Comb> = LazyLock::new(Comb::new);
+    static ATTESTATION: LazyLock<Attestation<'static>> = LazyLock::new(|| {
+        let room = vec![0; PLATFORM_TOKEN_BYTES].leak();
+        let mut platform = FakePlatform { config_bytes: 1300 };
+        Attestation::obtain(&mut platform, &COMB, room).expect("the fake platform vouches")
+    });
+    &ATTESTATION
+}
+
 /// Builds a machine, puts a monitor on it and calls `visit`. The first granule is the monitor's own and
 /// may not be delegated.
 pub fn with_site<R>(profile: &Profile, visit: impl FnOnce(Site<'_>) -> R) -> R {
@@ -94,7 +109,8 @@ pub fn with_site<R>(profile: &Profile, visit: impl FnOnce(Site<'_>) -> R) -> R {
     let table = GranuleTable::new(&banks);
     table.exclude(base, 1);
     let vmids: Vec<AtomicU64> = (0..1024).map(|_| AtomicU64::new(0)).collect();
-    let monitor = Monitor::new(profile.features.clone(), table, &vmids);
+    let monitor =
+        Monitor::new(profile.features.clone(), table, &vmids).with_attestation(attestation());
     visit(Site {
         machine: &machine,
         monitor: &monitor,

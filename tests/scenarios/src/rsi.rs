@@ -6,6 +6,7 @@
 //! Of the registers x1 to x16 that a call does not list as outputs the RMM specification says zero, and
 //! SMCCC 1.2 says of x4 and up that they are preserved. Both are accepted, as of the Host's calls.
 
+mod attestation_token;
 mod calls;
 mod host_call;
 mod measurement;
@@ -27,6 +28,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     measurement::SCENARIOS,
     memory::SCENARIOS,
     host_call::SCENARIOS,
+    attestation_token::SCENARIOS,
     psci::SCENARIOS,
 ];
 

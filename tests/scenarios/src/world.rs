@@ -21,6 +21,7 @@ use crate::outcome::{Outcome, Reply, Stop};
 use crate::port::{Capabilities, GRANULE, Place, RmiPort};
 use crate::realm::{PROGRAM_BASE, RealmAction, RealmResult};
 
+pub(crate) use plan::PERSONALIZATION_VALUE;
 pub use plan::RealmPlan;
 
 /// A Realm that a scenario made.
@@ -577,7 +578,8 @@ impl<'p> World<'p> {
     }
 }
 
-fn fail_exit<T>(action: RealmAction, exit: &RecExit) -> Outcome<T> {
+/// Fails because a REC needs the Host in the midst of an action.
+pub(crate) fn fail_exit<T>(action: RealmAction, exit: &RecExit) -> Outcome<T> {
     let (reason, esr, hpfar) = (exit.exit_reason, exit.esr, exit.hpfar);
     Err(Stop::Failed(alloc::format!(
         "{action:x?} ended in exit {reason}, esr {esr:#x}, hpfar {hpfar:#x}"

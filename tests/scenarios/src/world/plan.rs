@@ -5,6 +5,9 @@
 
 use rmi::{FeatureRegister0, HashAlgorithm, RealmParams};
 
+/// The personalization value of every Realm.
+pub(crate) const PERSONALIZATION_VALUE: [u8; 64] = [0x5A; 64];
+
 /// The parameters of a Realm that a scenario wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealmPlan {
@@ -90,7 +93,7 @@ impl RealmPlan {
         if self.pmu {
             params.pmu_num_ctrs = self.pmu_counters.unwrap_or(features.pmu_num_ctrs());
         }
-        params.rpv = [0x5A; 64];
+        params.rpv = PERSONALIZATION_VALUE;
         params
     }
 }
