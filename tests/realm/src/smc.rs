@@ -26,6 +26,17 @@ struct RealmConfigPage(RealmConfig);
 #[repr(C, align(256))]
 struct HostCallBlock(HostCall);
 
+/// A page for pieces of an attestation token, aligned as it must be.
+#[repr(C, align(4096))]
+pub(crate) struct TokenPage(pub(crate) [u8; PAGE as usize]);
+
+impl TokenPage {
+    /// Returns an empty page.
+    pub(crate) const fn new() -> Self {
+        Self([0; PAGE as usize])
+    }
+}
+
 /// Makes a call with x0, x1 and so on; returns x0 to x17.
 ///
 /// A call that makes the monitor write memory is for the functions below.
@@ -63,6 +74,14 @@ pub(crate) fn realm_config() -> Result<RealmConfig, u64> {
     let address = core::ptr::from_mut(&mut page) as u64;
     let [x0, ..] = rsi(RsiCommand::RealmConfig, &[address]);
     if x0 == 0 { Ok(page.0) } else { Err(x0) }
+}
+
+/// Fetches a piece of an attestation token to this place in the page; returns the status and the bytes.
+pub(crate) fn token_continue(page: &mut TokenPage, offset: u64, size: u64) -> (u64, u64) {
+    let address = core::ptr::from_mut(page) as u64;
+    let arguments = [address, offset, size];
+    let [x0, x1, ..] = rsi(RsiCommand::AttestationTokenContinue, &arguments);
+    (x0, x1)
 }
 
 /// Calls the host; returns the status and its values.

@@ -10,6 +10,7 @@ mod memory;
 mod power;
 mod probe;
 mod registers;
+mod token;
 mod uart;
 
 use core::fmt::{self, Write};
@@ -69,6 +70,7 @@ const CHECKS: &[Check] = &[
     ("features", Where::RealmOnly, calls::features),
     ("config", Where::RealmOnly, calls::config),
     ("measurement", Where::RealmOnly, calls::measurement),
+    ("token", Where::RealmOnly, token::token),
     ("host-call", Where::RealmOnly, calls::host_call),
     ("unknown-calls", Where::RealmOnly, calls::unknown_calls),
     ("ipa-state", Where::RealmOnly, memory::ipa_state),
@@ -87,6 +89,11 @@ const CHECKS: &[Check] = &[
         "physical-timer",
         Where::Anywhere,
         interrupts::physical_timer,
+    ),
+    (
+        "token-interrupted",
+        Where::RealmOnly,
+        token::token_interrupted,
     ),
     ("wait", Where::Anywhere, interrupts::wait),
     ("vcpus", Where::Anywhere, power::vcpus),
