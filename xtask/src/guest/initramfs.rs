@@ -16,8 +16,8 @@ const INIT: &[u8] = include_bytes!("../../guest/init");
 
 /// Busybox's commands that init uses.
 const APPLETS: &[&str] = &[
-    "cat", "cut", "dd", "diff", "dmesg", "grep", "insmod", "ls", "md5sum", "mkdir", "mount", "mv",
-    "poweroff", "rmmod", "sed", "sh", "sort", "tr", "wc",
+    "cat", "cut", "dd", "diff", "dmesg", "fold", "grep", "insmod", "ls", "md5sum", "mkdir",
+    "mount", "mv", "od", "poweroff", "rmdir", "rmmod", "sed", "sh", "sort", "tr", "wc",
 ];
 
 /// The modules that init needs: the one a Realm's user space asks for attestation tokens through,

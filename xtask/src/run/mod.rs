@@ -8,9 +8,11 @@ mod logs;
 mod machine;
 mod observe;
 mod session;
+mod token;
 
 pub(crate) use machine::{Machine, boot};
 pub(crate) use observe::{Expect, Observed};
+use token::{Challenge, hex};
 
 use crate::board::{Board, BoardTable};
 use crate::cli::{RunArgs, Vm};
@@ -83,7 +85,8 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     let smp = check_numbers(args)?;
     let guest = guest::prepare(project, args)?;
     check_fit(args, &guest, &Board::QemuVirt.table(project)?)?;
-    let plan = plan(args, &guest)?;
+    let challenge = random()?;
+    let plan = plan(args, &guest, &challenge)?;
     let machine = Machine {
         smp,
         memory_bytes: args.qemu_mem,
@@ -95,9 +98,9 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     };
     let expect = match args.guest {
         GuestKind::Linux | GuestKind::Linux16k if args.stress.is_some() => {
-            Expect::linux(args.vm).under_stress()
+            Expect::linux(args.vm, challenge).under_stress()
         }
-        GuestKind::Linux | GuestKind::Linux16k => Expect::linux(args.vm),
+        GuestKind::Linux | GuestKind::Linux16k => Expect::linux(args.vm, challenge),
         GuestKind::Test => Expect::payload(args.vm),
         GuestKind::Path(_) => Expect::result_only(),
     };
@@ -112,12 +115,12 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
 pub(crate) fn write_bundle_only(project: &Project, args: &RunArgs, file: &Path) -> Result<()> {
     check_numbers(args)?;
     let guest = guest::prepare(project, args)?;
-    guest::write_bundle(&plan(args, &guest)?, file)?;
+    guest::write_bundle(&plan(args, &guest, &random()?)?, file)?;
     Ok(())
 }
 
-fn plan<'a>(args: &RunArgs, guest: &'a Guest) -> Result<BundlePlan<'a>> {
-    let secret = random_secret()?;
+fn plan<'a>(args: &RunArgs, guest: &'a Guest, challenge: &Challenge) -> Result<BundlePlan<'a>> {
+    let secret = random()?;
     Ok(BundlePlan {
         mode: match args.vm {
             Vm::Realm => Mode::Realm,
@@ -131,7 +134,7 @@ fn plan<'a>(args: &RunArgs, guest: &'a Guest) -> Result<BundlePlan<'a>> {
         initramfs: guest.initramfs.as_deref(),
         test_payload: None,
         secret,
-        command_line: command_line(args, &secret),
+        command_line: command_line(args, &secret, challenge),
         scenario_filter: String::new(),
     })
 }
@@ -248,7 +251,7 @@ fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
 }
 
 /// The guest kernel's command line.
-fn command_line(args: &RunArgs, secret: &[u8; 32]) -> String {
+fn command_line(args: &RunArgs, secret: &[u8; 32], challenge: &Challenge) -> String {
     if args.guest == GuestKind::Test {
         return String::new();
     }
@@ -267,23 +270,23 @@ fn command_line(args: &RunArgs, secret: &[u8; 32]) -> String {
         Vm::Normal => format!("earlycon=pl011,{:#x} ", guest_machine::UART_BASE),
         Vm::Both => String::new(),
     };
-    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (secret, challenge) = (hex(secret), hex(challenge));
     let stress = args
         .stress
         .map_or_else(String::new, |seconds| format!(" bailey.stress={seconds}"));
     format!(
         "{early}console=ttyAMA0 printk.devkmsg=on panic=-1 rdinit=/init bailey.vm={vm} \
-         bailey.cpus={} bailey.mem={} bailey.secret={secret}{stress}",
+         bailey.cpus={} bailey.mem={} bailey.secret={secret} bailey.challenge={challenge}{stress}",
         args.cpus,
         args.mem >> 20
     )
 }
 
-/// Returns 32 bytes that are nowhere else in memory.
-pub(crate) fn random_secret() -> Result<[u8; 32]> {
-    let mut secret = [0; 32];
-    fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    Ok(secret)
+/// Returns bytes that are nowhere else.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

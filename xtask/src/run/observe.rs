@@ -5,12 +5,13 @@
 
 use super::demux::{Line, Speaker};
 use super::session::End;
+use super::token::{Challenge, ShownToken};
 use crate::cli::Vm;
 use std::time::Duration;
 
 /// Checks a Linux guest makes as a Realm.
 const REALM_CHECKS: &[&str] = &[
-    "realm", "ripas", "cpus", "memory", "modules", "device", "cca", "pattern",
+    "realm", "ripas", "cpus", "memory", "modules", "device", "cca", "token", "pattern",
 ];
 /// Checks a Linux guest makes as a normal VM.
 const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "modules", "device", "pattern"];
@@ -27,7 +28,14 @@ const EL3_CRASHES: &[&str] = &[
 ];
 
 /// Checks the payload of the on-target tests makes as a Realm.
-const PAYLOAD_REALM_CHECKS: &[&str] = &["version", "together", "promises", "write-encodings"];
+const PAYLOAD_REALM_CHECKS: &[&str] = &[
+    "version",
+    "token",
+    "token-interrupted",
+    "together",
+    "promises",
+    "write-encodings",
+];
 /// Checks it makes as a normal VM.
 const PAYLOAD_CHECKS: &[&str] = &["psci", "controller", "vcpus", "together"];
 
@@ -51,6 +59,7 @@ pub(crate) struct Observed {
     last_guest_line: Option<String>,
     tap: Vec<String>,
     summary: Vec<String>,
+    token: ShownToken,
 }
 
 /// What must have been said for the run to be good.
@@ -58,11 +67,12 @@ pub(crate) struct Observed {
 pub(crate) struct Expect {
     checks: Vec<&'static str>,
     guests_done: u32,
+    challenge: Option<Challenge>,
 }
 
 impl Expect {
-    /// A Linux guest with our init.
-    pub(crate) fn linux(vm: Vm) -> Self {
+    /// A Linux guest with our init; as a Realm it shows a token that answers `challenge`.
+    pub(crate) fn linux(vm: Vm, challenge: Challenge) -> Self {
         let checks = match vm {
             Vm::Realm => REALM_CHECKS.to_vec(),
             Vm::Normal => NORMAL_CHECKS.to_vec(),
@@ -71,6 +81,7 @@ impl Expect {
         Self {
             checks,
             guests_done: if vm == Vm::Both { 2 } else { 1 },
+            challenge: (vm != Vm::Normal).then_some(challenge),
         }
     }
 
@@ -92,6 +103,7 @@ impl Expect {
         Self {
             checks,
             guests_done: if vm == Vm::Both { 2 } else { 1 },
+            challenge: None,
         }
     }
 
@@ -148,6 +160,8 @@ impl Observed {
             self.guests_done += 1;
         } else if let Some(check) = message.strip_prefix("check ") {
             self.checks.extend(parse_check(check));
+        } else if let Some(digits) = message.strip_prefix("token ") {
+            self.token.take(digits);
         }
     }
 
@@ -216,7 +230,10 @@ impl Observed {
                 bad.name, bad.detail
             ));
         }
-        self.find_missing(expect).or_else(|| match end {
+        let token = expect.challenge.as_ref();
+        let bad_token = || token.and_then(|challenge| self.token.judge(challenge));
+        let missing = self.find_missing(expect).or_else(bad_token);
+        missing.or_else(|| match end {
             End::Exited(status) if status.success() => None,
             End::Exited(status) => Some(format!("QEMU ended with {status}")),
             End::Stopped => Some("the machine did not switch itself off".to_string()),
@@ -255,6 +272,7 @@ fn parse_check(text: &str) -> Option<Check> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::token::tests as token;
     use super::*;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
@@ -293,10 +311,38 @@ mod tests {
     }
 
     #[test]
+    fn judge_token_of_a_realm() {
+        let mut lines = vec![(Speaker::Host, "stage: run")];
+        let checks: Vec<String> = REALM_CHECKS
+            .iter()
+            .map(|name| format!("bailey-guest: check {name} ok"))
+            .collect();
+        lines.extend(checks.iter().map(|line| (Speaker::Guest, line.as_str())));
+        lines.push((Speaker::Guest, "bailey-guest: done"));
+        lines.push((Speaker::Host, "result: ok"));
+        let judge = |lines: &[_], challenge| {
+            let expect = Expect::linux(Vm::Realm, challenge);
+            observe(lines).judge(exited(0), &expect)
+        };
+        let (shown, challenge) = token::example();
+        let silent = judge(&lines, challenge);
+        assert!(silent.is_some_and(|reason| reason.contains("token")));
+        let shown: Vec<String> = shown
+            .iter()
+            .map(|line| format!("[ 1.0] bailey-guest: token {line}"))
+            .collect();
+        lines.extend(shown.iter().map(|line| (Speaker::Guest, line.as_str())));
+        assert_eq!(judge(&lines, challenge), None);
+        assert!(judge(&lines, [0; 64]).is_some());
+    }
+
+    #[test]
     fn judge_payload() {
         let mut lines = vec![(Speaker::Host, "stage: run")];
-        let names = ["version", "together", "promises", "write-encodings"];
-        let checks = names.map(|name| format!("bailey-test: check {name} ok"));
+        let checks: Vec<String> = PAYLOAD_REALM_CHECKS
+            .iter()
+            .map(|name| format!("bailey-test: check {name} ok"))
+            .collect();
         lines.extend(checks.iter().map(|line| (Speaker::Guest, line.as_str())));
         lines.push((Speaker::Guest, "bailey-test: done"));
         lines.push((Speaker::Host, "result: ok"));
@@ -307,7 +353,7 @@ mod tests {
     }
 
     fn reason(lines: &[(Speaker, &str)], end: End) -> Option<String> {
-        observe(lines).judge(end, &Expect::linux(Vm::Normal))
+        observe(lines).judge(end, &Expect::linux(Vm::Normal, [0; 64]))
     }
 
     #[test]

@@ -88,8 +88,9 @@ fn check_fit_both_ways() {
 
 #[test]
 fn command_line_of_a_realm() {
-    let line = command_line(&args(), &[0xa5; 32]);
+    let line = command_line(&args(), &[0xa5; 32], &[0xc4; 64]);
     assert!(line.starts_with("earlycon=pl011,0x8009000000 console=ttyAMA0 "));
     assert!(line.contains(" bailey.cpus=2 bailey.mem=256 bailey.secret=a5a5"));
+    assert!(line.contains(" bailey.challenge=c4c4"));
     assert!(line.len() < host_vmm::bundle::MAX_COMMAND_LINE);
 }

@@ -77,7 +77,7 @@ fn scenarios(project: &Project, args: &ConformanceArgs, filter: &Regex) -> Resul
         kernel: None,
         initramfs: None,
         test_payload: (!payload.is_empty()).then_some(&payload[..]),
-        secret: run::random_secret()?,
+        secret: run::random()?,
         command_line: String::new(),
         scenario_filter: target_filter(filter.as_str()),
     };
