@@ -28,6 +28,7 @@ mod rtt_set_ripas;
 mod rtt_unmap_unprotected;
 mod shapes;
 mod version;
+mod views;
 
 use crate::scenario::Scenario;
 
@@ -57,4 +58,5 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     data_create::SCENARIOS,
     data_create_unknown::SCENARIOS,
     data_destroy::SCENARIOS,
+    views::SCENARIOS,
 ];
