@@ -153,11 +153,11 @@ pub(super) fn execute() -> Verdict {
 
 /// Accesses where the host has nothing.
 pub(super) fn hole() -> Verdict {
-    let at = alias(0x0A00_0000);
+    let at = alias(0x0B00_0000);
     require_external_abort("ldr", load(LDR_W0, at), DATA, at, false)?;
     require_external_abort("str", store(STR_W0, at, 1), DATA, at, true)?;
     // Outside of memory, a Realm's own half is empty.
-    let at = 0x0A00_0000;
+    let at = 0x0B00_0000;
     require_external_abort("own ldr", load(LDR_W0, at), DATA, at, false)?;
     Ok(detail!("external aborts"))
 }
