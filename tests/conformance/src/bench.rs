@@ -160,6 +160,11 @@ impl Bench<'_> {
         (x0, exit)
     }
 
+    /// Forgets the steps that were not done because the run ended before.
+    pub fn forget_steps(&self) {
+        self.steps.borrow_mut().clear();
+    }
+
     /// Lets the first REC stop with this exit.
     pub fn stop(&self, exit: Exit) -> ExitPage {
         self.stop_at(exit, |_| {})

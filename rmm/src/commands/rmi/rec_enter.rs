@@ -189,7 +189,6 @@ fn complete<H: Hal>(
             Response::Accept
         };
         rsi::complete_ipa_state_set(&mut running.rec.context, request, response);
-        running.rec.clear_ripas_request();
     }
     if running.rec.is_host_call_pending() {
         return rsi::complete_host_call(running, &enter.gprs);
