@@ -15,6 +15,7 @@ mod payload;
 mod pmu;
 mod registers;
 mod sweep;
+mod token;
 
 use rmi::CommandId;
 
@@ -30,6 +31,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     pmu::SCENARIOS,
     registers::SCENARIOS,
     sweep::SCENARIOS,
+    token::SCENARIOS,
 ];
 
 /// A scenario about what a Realm and its Host see of one another.
