@@ -45,6 +45,9 @@ fn call<const N: usize>(vcpu: &Vcpu<'_, '_>, registers: [u64; N]) -> [u64; 9] {
         smc(registers),
         check(move |_, context| {
             assert_eq!(context.pc, START + 4);
+            assert_eq!(context.gprs[9..=16], [0; 8]);
+            let kept = (17..31).map(|n| 0x70 + n);
+            assert!(kept.eq(context.gprs[17..].iter().copied()));
             *seen.borrow_mut() = Some(*context.gprs.first_chunk().unwrap());
         }),
     ]);
@@ -54,13 +57,14 @@ fn call<const N: usize>(vcpu: &Vcpu<'_, '_>, registers: [u64; N]) -> [u64; 9] {
 
 /// Begins a token; returns the bound on its size.
 fn init(vcpu: &Vcpu<'_, '_>, first: u64) -> u64 {
-    let [status, bound, ..] = call(vcpu, [TOKEN_INIT, first, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(status, SUCCESS);
+    let [status, bound, rest @ ..] = call(vcpu, [TOKEN_INIT, first, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!((status, rest), (SUCCESS, [0; 7]));
     bound
 }
 
 fn proceed(vcpu: &Vcpu<'_, '_>, offset: u64, size: u64) -> [u64; 2] {
-    let [status, bytes, ..] = call(vcpu, [TOKEN_CONTINUE, BUFFER, offset, size]);
+    let [status, bytes, rest @ ..] = call(vcpu, [TOKEN_CONTINUE, BUFFER, offset, size]);
+    assert_eq!(rest, [0; 7]);
     [status, bytes]
 }
 
@@ -183,8 +187,9 @@ fn arguments_that_are_wrong_change_nothing() {
                 (BUFFER, 8, u64::MAX - 7),
                 (BUFFER, 0, PAGE + 1),
             ] {
-                let [x0, x1, ..] = call(&vcpu, [TOKEN_CONTINUE, addr, offset, size]);
-                assert_eq!([x0, x1], [INPUT, 0], "{addr:#x} {offset:#x} {size:#x}");
+                let results = call(&vcpu, [TOKEN_CONTINUE, addr, offset, size]);
+                let expected = [INPUT, 0, 0, 0, 0, 0, 0, 0, 0];
+                assert_eq!(results, expected, "{addr:#x} {offset:#x} {size:#x}");
             }
             assert_eq!(proceed(&vcpu, 0, 0), [status, 0]);
         };

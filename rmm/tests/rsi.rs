@@ -16,8 +16,6 @@ const VERSION: u64 = 0xC400_0190;
 const FEATURES: u64 = 0xC400_0191;
 const MEASUREMENT_READ: u64 = 0xC400_0192;
 const MEASUREMENT_EXTEND: u64 = 0xC400_0193;
-const TOKEN_INIT: u64 = 0xC400_0194;
-const TOKEN_CONTINUE: u64 = 0xC400_0195;
 const REALM_CONFIG: u64 = 0xC400_0196;
 const IPA_STATE_SET: u64 = 0xC400_0197;
 const IPA_STATE_GET: u64 = 0xC400_0198;
@@ -25,8 +23,6 @@ const HOST_CALL: u64 = 0xC400_0199;
 
 const SUCCESS: u64 = 0;
 const INPUT: u64 = 1;
-const STATE: u64 = 2;
-const UNKNOWN: u64 = 4;
 const NOT_SUPPORTED: u64 = u64::MAX;
 
 const SHARED: u64 = 1 << 39;
@@ -367,27 +363,6 @@ fn measurements_are_read_and_extended() {
         }
         assert_call(&vcpu, [MEASUREMENT_READ, 1], [SUCCESS]);
         assert_call(&vcpu, [MEASUREMENT_READ, 3], [SUCCESS]);
-    });
-}
-
-#[test]
-fn token_fails_without_being_made_up() {
-    world(|w| {
-        let (_, vcpu) = w.running();
-        assert_call(&vcpu, [TOKEN_INIT, 1, 2, 3, 4, 5, 6, 7, 8], [UNKNOWN]);
-        for (addr, offset, size) in [
-            (8, 0, 16),
-            (SHARED, 0, 16),
-            (0, 0x1000, 0),
-            (0, 0xFF8, 16),
-            (0, 8, u64::MAX),
-            (0, 0, 0x1001),
-        ] {
-            assert_call(&vcpu, [TOKEN_CONTINUE, addr, offset, size], [INPUT]);
-        }
-        for size in [0, 0x1000] {
-            assert_call(&vcpu, [TOKEN_CONTINUE, 0, 0, size], [STATE]);
-        }
     });
 }
 

@@ -17,7 +17,7 @@ use core::fmt;
 use p384::elliptic_curve::ops::{Double, Reduce};
 use p384::elliptic_curve::point::AffineCoordinates;
 use p384::elliptic_curve::subtle::{ConditionallySelectable, ConstantTimeEq};
-use p384::elliptic_curve::{Curve, ff::PrimeField};
+use p384::elliptic_curve::{Curve, ff::PrimeField, zeroize::Zeroizing};
 use p384::{AffinePoint, FieldBytes, NistP384, ProjectivePoint, Scalar, SecretKey};
 use rfc6979::KGenerator;
 use sha2::Sha384;
@@ -87,12 +87,12 @@ impl fmt::Debug for Comb {
 }
 
 /// Limbs of a scalar, the least significant first.
-struct Limbs([u64; TEETH]);
+struct Limbs(Zeroizing<[u64; TEETH]>);
 
 impl Limbs {
     fn of(scalar: &[u8; SCALAR_BYTES]) -> Self {
         let (words, _) = scalar.as_chunks::<8>();
-        let mut limbs = [0; TEETH];
+        let mut limbs = Zeroizing::new([0; TEETH]);
         for (limb, word) in limbs.iter_mut().zip(words.iter().rev()) {
             *limb = u64::from_be_bytes(*word);
         }
@@ -135,9 +135,8 @@ impl Signing {
     pub(crate) fn begin(&mut self, key: &SecretKey, digest: &[u8; SCALAR_BYTES]) {
         self.digest = *digest;
         let order = NistP384::ORDER.get();
-        let mut private = key.to_bytes();
+        let private = Zeroizing::new(key.to_bytes());
         KGenerator::<Sha384, _>::new(&private, digest, &[], &order).fill_next_k(&mut self.nonce);
-        private.fill(0);
         self.columns = 0;
     }
 
