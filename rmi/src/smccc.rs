@@ -24,6 +24,13 @@ pub const fn fid_of(x0: u64) -> u64 {
     x0 & FID_BITS & !FID_SVE_HINT
 }
 
+/// Says whether the caller of the function in `x0` has no live SVE state: bits of Z registers above 128,
+/// P registers and FFR need not be preserved.
+#[must_use]
+pub const fn has_sve_hint(x0: u64) -> bool {
+    x0 & FID_SVE_HINT != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +40,11 @@ mod tests {
         assert_eq!(fid_of(0xC401_0150), 0xC400_0150);
         assert_eq!(fid_of(0xFFFF_FFFF_C400_0150), 0xC400_0150);
         assert_eq!(fid_of(0xC402_0150), 0xC402_0150);
+    }
+
+    #[test]
+    fn hint_is_bit_16() {
+        assert!(has_sve_hint(0xC401_0150));
+        assert!(!has_sve_hint(0xFFFF_FFFF_FFFE_FFFF));
     }
 }

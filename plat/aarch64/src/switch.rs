@@ -150,7 +150,7 @@ impl RealmSide {
         self.vgic.load(&context.gic);
         vtimer::load(&context.timers);
         self.load_debug(context, controls);
-        self.simd.arm();
+        self.simd.arm(controls.host_sve);
     }
 
     fn write_controls(&self, controls: &RunControls) {

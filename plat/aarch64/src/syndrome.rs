@@ -12,6 +12,7 @@ use core::fmt;
 
 const EC_UNKNOWN: u64 = 0x00;
 const EC_SVE: u64 = 0x19;
+const EC_SME: u64 = 0x1D;
 const EC_INSTRUCTION_ABORT: u64 = 0x21;
 const EC_DATA_ABORT: u64 = 0x25;
 
@@ -30,10 +31,10 @@ const ON_STAGE1_WALK: u64 = 1 << 7;
 
 /// Says whether code in the fix-up list may go on after this exception: an external abort or a granule
 /// protection fault on data, or on the tables of a Realm when its address is translated; or an
-/// instruction that EL3 or the PE does not have.
+/// instruction that EL3 or the PE does not have, or not in streaming mode.
 pub(crate) const fn is_survivable(esr: u64) -> bool {
     match (class(esr), fault_status(esr)) {
-        (EC_UNKNOWN | EC_SVE, _) | (EC_DATA_ABORT, 0x10 | 0x28) => true,
+        (EC_UNKNOWN | EC_SVE | EC_SME, _) | (EC_DATA_ABORT, 0x10 | 0x28) => true,
         (EC_DATA_ABORT, 0x13..=0x17 | 0x1B..=0x1F | 0x23..=0x27) => esr & BY_MAINTENANCE != 0,
         _ => false,
     }
@@ -97,7 +98,7 @@ const fn class_name(class: u64) -> &'static str {
         0x18 => "system register access",
         EC_SVE => "SVE access",
         0x1C => "pointer authentication failure",
-        0x1D => "SME access",
+        EC_SME => "SME access",
         0x1E => "granule protection check",
         EC_INSTRUCTION_ABORT => "instruction abort",
         0x22 => "misaligned PC",
@@ -147,8 +148,15 @@ mod tests {
 
     #[test]
     fn survivable_is_what_another_world_can_cause() {
-        // Measured under TF-A 2.12.1: nothing behind the address; a Non-secure page; EL3 says no.
-        for esr in [0x9600_0010, 0x9600_0028, 0x9600_0068, 0x0200_0000] {
+        // Measured under TF-A 2.12.1: nothing behind the address; a Non-secure page; EL3 says no; RDFFR in
+        // streaming mode.
+        for esr in [
+            0x9600_0010,
+            0x9600_0028,
+            0x9600_0068,
+            0x0200_0000,
+            0x7600_0001,
+        ] {
             assert!(is_survivable(esr), "{esr:#x}");
         }
         // Translating an address of a Realm, whose tables the Host may have taken away.

@@ -30,7 +30,7 @@ pub use el3::{El3, El3Error};
 pub use features::{CpuFeatures, ID_REGISTERS};
 pub use ns::NsMemory;
 pub use realm::{
-    ExceptionEntry, Exit, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome,
+    ExceptionEntry, Exit, HostSve, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome,
     TranslationControls,
 };
 pub use rmm_granule::{AccessFault, GranuleWindow};

@@ -62,10 +62,30 @@ pub struct RunControls {
     pub trap_wfe: bool,
     /// SVE, if the Realm has it.
     pub sve: Option<SveControls>,
+    /// What the Host said of its own SVE state.
+    pub host_sve: HostSve,
     /// The number of PMU event counters of the Realm; `None` without PMU.
     pub pmu_counters: Option<u8>,
     /// The number of breakpoints of the Realm minus one.
     pub breakpoints: u8,
+}
+
+/// Whether the Host needs its Z registers above 128 bits, its P registers and FFR (SMCCC, hint bit of the
+/// function identifier). Otherwise they may be zero afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostSve {
+    /// They have to be kept.
+    Live,
+    /// They need not.
+    Dead,
+}
+
+impl HostSve {
+    /// Returns what the caller says; `has_hint` is the bit of its function identifier.
+    #[must_use]
+    pub const fn of_hint(has_hint: bool) -> Self {
+        if has_hint { Self::Dead } else { Self::Live }
+    }
 }
 
 /// An exception to be taken by the Realm at EL1, computed by the rules of the architecture.

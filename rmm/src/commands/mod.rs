@@ -9,10 +9,11 @@ pub mod rmi;
 mod rsi;
 mod smc;
 
+use ::rmi::smccc::has_sve_hint;
 use ::rmi::table::REGISTERS;
 use ::rmi::{Command, CommandId, LogPolicy};
 use log::{debug, trace};
-use rmm_hal::Hal;
+use rmm_hal::{Hal, HostSve};
 
 use crate::boot::Monitor;
 use crate::commands::rmi::{
@@ -29,12 +30,14 @@ impl Monitor<'_> {
             debug!("unknown function {fid:#x}");
             return Reply::NOT_SUPPORTED.registers_after(registers, 0);
         };
-        let reply = self.serve(hal, command);
+        let [x0, ..] = registers;
+        let host_sve = HostSve::of_hint(has_sve_hint(*x0));
+        let reply = self.serve(hal, command, host_sve);
         log_command(command.id(), registers, &reply);
         reply.registers_after(registers, command.id().outputs().len())
     }
 
-    fn serve<H: Hal>(&self, hal: &H, command: Command) -> Reply {
+    fn serve<H: Hal>(&self, hal: &H, command: Command, host_sve: HostSve) -> Reply {
         match command {
             Command::Version { req } => version::version(req),
             Command::Features { index } => features::features(self, index),
@@ -91,7 +94,9 @@ impl Monitor<'_> {
                 params_ptr,
             } => rec::create(self, hal, rd, rec, params_ptr).into(),
             Command::RecDestroy { rec } => rec::destroy(self, hal, rec).into(),
-            Command::RecEnter { rec, run_ptr } => rec_enter::enter(self, hal, rec, run_ptr).into(),
+            Command::RecEnter { rec, run_ptr } => {
+                rec_enter::enter(self, hal, rec, run_ptr, host_sve).into()
+            }
             Command::PsciComplete {
                 calling_rec,
                 target_rec,

@@ -8,9 +8,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rmi::{AddressFormat, GranuleAddr, RecMpidr, Ripas, RttLevel};
+use rmi::{AddressFormat, EnterFlags, GranuleAddr, RecMpidr, Ripas, RttLevel};
 use rmm_granule::{Pinned, State, StateCode};
-use rmm_hal::{RecContext, RunControls, SVE_GRANULES, Stage2Root, SveControls};
+use rmm_hal::{HostSve, RecContext, RunControls, SVE_GRANULES, Stage2Root, SveControls};
 use zerocopy::{FromBytes, KnownLayout};
 
 use crate::attest::progress::TokenProgress;
@@ -252,15 +252,16 @@ impl Rec {
             .filter_map(|raw| GranuleAddr::new(*raw))
     }
 
-    /// Returns what the hardware is told when the REC runs with these two traps.
-    pub(crate) fn run_controls(&self, trap_wfi: bool, trap_wfe: bool) -> RunControls {
+    /// Returns what the hardware is told when the REC runs.
+    pub(crate) fn run_controls(&self, flags: EnterFlags, host_sve: HostSve) -> RunControls {
         let realm = self.realm();
         RunControls {
             stage2: realm.stage2,
             vmpidr: self.vmpidr,
-            trap_wfi,
-            trap_wfe,
+            trap_wfi: flags.contains(EnterFlags::TRAP_WFI),
+            trap_wfe: flags.contains(EnterFlags::TRAP_WFE),
             sve: realm.sve_vq.and_then(|vq| self.sve_controls(vq)),
+            host_sve,
             pmu_counters: realm.pmu_counters,
             breakpoints: realm.breakpoints,
         }

@@ -10,7 +10,7 @@ use rmi::rsi::Response;
 use rmi::status::{REALM_INDEX_NEW, REALM_INDEX_SYSTEM_OFF};
 use rmi::{EnterFlags, ExitReason, GranuleAddr, RecEnter, RecExit, RmiError};
 use rmm_granule::InUse;
-use rmm_hal::{Hal, NsMemory};
+use rmm_hal::{Hal, HostSve, NsMemory};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::boot::Monitor;
@@ -41,6 +41,7 @@ pub(crate) fn enter<H: Hal>(
     hal: &H,
     rec: u64,
     run_ptr: u64,
+    host_sve: HostSve,
 ) -> Result<(), RmiError> {
     let run_page = monitor.host_granule(run_ptr)?;
     let mut enter = RecEnter::new_zeroed();
@@ -49,7 +50,9 @@ pub(crate) fn enter<H: Hal>(
     let mut rec = rec.pin().map_err(|_| RmiError::Rec)?;
     let identity = admit_realm(monitor, hal, &rec)?;
     let mut exit = RecExit::new_zeroed();
-    run_rec(monitor, hal, &mut rec, identity, &enter, &mut exit)?;
+    run_rec(
+        monitor, hal, &mut rec, identity, &enter, host_sve, &mut exit,
+    )?;
     hal.ns()
         .write(run_page, EXIT_OFFSET, exit.as_bytes())
         .map_err(|_| RmiError::Input)
@@ -95,6 +98,7 @@ fn run_rec<H: Hal>(
     in_use: &mut InUse<'_, RecState>,
     identity: Identity,
     enter: &RecEnter,
+    host_sve: HostSve,
     exit: &mut RecExit,
 ) -> Result<(), RmiError> {
     let is_turned_off = {
@@ -104,11 +108,7 @@ fn run_rec<H: Hal>(
         let realm = rec.realm();
         let cpu = monitor.cpu();
         gic::enter(&mut rec.context.gic, enter.gicv3_hcr, &enter.gicv3_lrs, cpu);
-        let flags = enter.enter_flags();
-        let controls = rec.run_controls(
-            flags.contains(EnterFlags::TRAP_WFI),
-            flags.contains(EnterFlags::TRAP_WFE),
-        );
+        let controls = rec.run_controls(enter.enter_flags(), host_sve);
         let mut running = Running::load(
             monitor,
             hal,
