@@ -87,29 +87,39 @@ pub(crate) fn fill(bank: Bank, seed: u64) -> Outcome {
 
 /// Compares a bank with what it held after it was filled.
 pub(crate) fn check(bank: Bank) -> Registers {
-    let mut results = [0; 18];
-    let filled = &mut *FILLED[cpu::number()].lock();
+    let filled = &*FILLED[cpu::number()].lock();
     match bank {
-        Bank::Vectors => {
-            let mut now = [0; VECTOR_BYTES];
-            // SAFETY: there is room for 512 bytes.
-            unsafe { simd_v_store(now.as_mut_ptr()) };
-            results[0] = differences(&now, &filled.scalable, 16, 32);
-            results[1] = u64::from(fp_control() != filled.fp_control);
+        Bank::Vectors | Bank::Scalable => {
+            compare_vectors(bank, &filled.scalable, filled.fp_control)
         }
-        Bank::Scalable => {
-            let mut now = [0; SCALABLE_BYTES];
-            // SAFETY: there is room for the longest vectors; `fill` found that there is SVE.
-            unsafe { simd_z_store(now.as_mut_ptr()) };
-            // SAFETY: there is SVE.
-            let vector = unsafe { simd_vector_bytes() } as usize;
-            let split = 32 * vector;
-            results[0] = differences(&now[..split], &filled.scalable[..split], vector, 32);
-            results[1] = differences(&now[split..], &filled.scalable[split..], vector / 8, 17);
-            results[2] = vector as u64;
-        }
-        Bank::System => check_system(filled, &mut results),
+        Bank::System => check_system(filled),
     }
+}
+
+/// Finds what a bank of vector registers holds that is not zero.
+pub(crate) fn residue(bank: Bank) -> Registers {
+    compare_vectors(bank, &[0; SCALABLE_BYTES], [0; 2])
+}
+
+fn compare_vectors(bank: Bank, before: &[u8], fp_control_before: [u64; 2]) -> Registers {
+    let mut results = [0; 18];
+    if bank == Bank::Vectors {
+        let mut now = [0; VECTOR_BYTES];
+        // SAFETY: there is room for 512 bytes.
+        unsafe { simd_v_store(now.as_mut_ptr()) };
+        results[0] = differences(&now, before, 16, 32);
+        results[1] = u64::from(fp_control() != fp_control_before);
+        return results;
+    }
+    let mut now = [0; SCALABLE_BYTES];
+    // SAFETY: there is room for the longest vectors; whoever drives the payload knows of SVE.
+    unsafe { simd_z_store(now.as_mut_ptr()) };
+    // SAFETY: there is SVE.
+    let vector = unsafe { simd_vector_bytes() } as usize;
+    let split = 32 * vector;
+    results[0] = differences(&now[..split], &before[..split], vector, 32);
+    results[1] = differences(&now[split..], &before[split..], vector / 8, 17);
+    results[2] = vector as u64;
     results
 }
 
@@ -168,7 +178,8 @@ fn fill_system(seed: u64) {
     }
 }
 
-fn check_system(filled: &Filled, results: &mut Registers) {
+fn check_system(filled: &Filled) -> Registers {
+    let mut results = [0; 18];
     for (index, row) in SYSTEM_REGISTERS.iter().enumerate().rev() {
         match read_system(row.register.read_x0()) {
             None => results[1] |= 1 << index,
@@ -180,6 +191,7 @@ fn check_system(filled: &Filled, results: &mut Registers) {
             Some(_) => {}
         }
     }
+    results
 }
 
 fn read_system(instruction: u32) -> Option<u64> {

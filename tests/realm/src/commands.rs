@@ -68,6 +68,7 @@ fn execute(command: Command) -> (Outcome, Registers) {
         } => run_with_all(instruction, seed, first),
         Command::Fill(bank, seed) => (banks::fill(bank, seed), [0; 18]),
         Command::Check(bank) => (Outcome::Done, banks::check(bank)),
+        Command::Residue(bank) => (Outcome::Done, banks::residue(bank)),
         Command::FillMemory {
             address,
             words,

@@ -109,6 +109,9 @@ pub enum Command {
     Fill(Bank, u64),
     /// Compare a bank of registers with the pattern it was filled with.
     Check(Bank),
+    /// Look for what a bank of vector registers holds. Registers: as for [`Command::Check`], with those
+    /// that are not zero in place of the wrong ones.
+    Residue(Bank),
     /// Fill memory with a pattern, in words of eight bytes.
     FillMemory {
         /// Virtual address, a multiple of eight.
@@ -210,6 +213,7 @@ impl Command {
                 let class = u64::from(op0) << 16 | u64::from(op1) << 8 | u64::from(crn);
                 [14, class, u64::from(writes), secret, 0]
             }
+            Self::Residue(bank) => [15, bank.code(), 0, 0, 0],
         };
         values[..5].copy_from_slice(&head);
         match *self {
@@ -285,6 +289,7 @@ impl Command {
                     secret: third,
                 }
             }
+            15 => Self::Residue(Bank::from_code(first)?),
             _ => return None,
         })
     }
@@ -487,6 +492,7 @@ mod tests {
             Command::Fill(Bank::Vectors, 1),
             Command::Check(Bank::Scalable),
             Command::Check(Bank::System),
+            Command::Residue(Bank::Vectors),
             Command::FillMemory {
                 address: 8,
                 words: 9,
@@ -515,7 +521,7 @@ mod tests {
         for command in commands {
             assert_eq!(Command::decode(&command.encode()), Some(command));
         }
-        assert_eq!(Command::decode(&[15; VALUES]), None);
+        assert_eq!(Command::decode(&[16; VALUES]), None);
         assert_eq!(Command::decode(&[5; VALUES]), None);
     }
 

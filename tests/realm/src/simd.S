@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
 // Vector registers to memory and back. In: x0 = memory. The z routines: Z0 to Z31 one after the other,
-// then P0 to P15 and FFR. Clobber x1 and the registers that are loaded; simd_z_store also p0.
+// then P0 to P15 and FFR. Clobber x1 and the registers that are loaded.
 
 .arch armv9-a+sve
 .section .text.simd, "ax"
@@ -69,6 +69,7 @@ simd_z_store:
     simd_p  str
     rdffr   p0.b
     str     p0, [x1, #16, mul vl]
+    ldr     p0, [x1]
     ret
 
 // simd_vector_bytes() -> x0: length of a Z register in bytes.

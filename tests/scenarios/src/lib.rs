@@ -29,6 +29,7 @@ mod run;
 mod scenario;
 mod snapshot;
 pub mod spec;
+pub mod vectors;
 mod world;
 
 pub use contract::Call;

@@ -14,6 +14,7 @@ use rmi::{RecEnter, RecExit};
 pub use test_realm::protocol::{BASE as PAYLOAD_BASE, pattern};
 
 use crate::realm::{RealmAction, RealmResult};
+use crate::vectors::HostVectors;
 
 /// Bytes of a granule.
 pub const GRANULE: u64 = rmi::GRANULE_SIZE;
@@ -167,6 +168,18 @@ pub trait RmiPort {
 
     /// Returns the result of the last action when `exit` is how the program says that it is done.
     fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult>;
+
+    /// Puts the vector registers of the Host into this state, with contents that `seed` names. Nothing
+    /// but calls may change them until [`Self::check_vectors`]. False where there is no such state.
+    fn fill_vectors(&mut self, _state: HostVectors, _seed: u64) -> bool {
+        false
+    }
+
+    /// Says what is wrong with the Host's vector registers: one is not as it was filled, or one holds,
+    /// at whatever length, a word of the [`pattern`](crate::vectors::pattern) that `foreign_seed` names.
+    fn check_vectors(&mut self, _foreign_seed: u64) -> Option<String> {
+        None
+    }
 
     /// Looks into the monitor for contradictions, where the port can.
     ///

@@ -16,6 +16,7 @@ mod pmu;
 mod registers;
 mod sweep;
 mod token;
+mod vectors;
 
 use rmi::CommandId;
 
@@ -32,6 +33,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     registers::SCENARIOS,
     sweep::SCENARIOS,
     token::SCENARIOS,
+    vectors::SCENARIOS,
 ];
 
 /// A scenario about what a Realm and its Host see of one another.

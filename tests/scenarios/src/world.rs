@@ -530,11 +530,15 @@ impl<'p> World<'p> {
             rec: rec.rec,
             run_ptr: rec.run,
         });
+        Ok((reply, self.read_exit(rec.run)?))
+    }
+
+    /// Returns the second half of a run page.
+    pub(crate) fn read_exit(&mut self, run: u64) -> Outcome<RecExit> {
         let mut halves = vec![0; 4096];
-        let read = self.port.read(rec.run, &mut halves);
+        let read = self.port.read(run, &mut halves);
         check!(read.is_ok(), "the run page is not readable");
-        let exit = RecExit::read_from_bytes(&halves[2048..]).expect("half a granule");
-        Ok((reply, exit))
+        Ok(RecExit::read_from_bytes(&halves[2048..]).expect("half a granule"))
     }
 
     /// Lets a REC do something, up to its end or the first exit.

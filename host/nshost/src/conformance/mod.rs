@@ -7,6 +7,7 @@
 mod port;
 mod program;
 mod registers;
+mod simd;
 
 use alloc::format;
 use alloc::string::String;

@@ -17,12 +17,14 @@ use rmi::rec_run::REC_RUN_HALF_BYTES;
 use rmi::{Command, CommandId, RMI_SUCCESS, RecEnter, RecExit};
 use scenarios::port::During;
 use scenarios::realm::{RealmAction, RealmResult};
+use scenarios::vectors::HostVectors;
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
 use spin::Mutex;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::program;
 use super::registers::Filled;
+use super::simd::Simd;
 use crate::machine::Machine;
 use crate::{guarded, pe, timer};
 
@@ -38,6 +40,7 @@ const ENTER_MILLISECONDS: u64 = 20;
 pub(super) struct TargetPort<'a> {
     host: &'a Host<Machine>,
     payload: &'a [u8],
+    simd: Simd,
     not_delegable: u64,
     beyond_memory: u64,
     filled: Option<Filled>,
@@ -50,6 +53,7 @@ impl<'a> TargetPort<'a> {
         Self {
             host,
             payload,
+            simd: Simd::new(),
             not_delegable: platform.gicd,
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
             filled: None,
@@ -208,6 +212,14 @@ impl RmiPort for TargetPort<'_> {
 
     fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult> {
         program::result(exit)
+    }
+
+    fn fill_vectors(&mut self, state: HostVectors, seed: u64) -> bool {
+        self.simd.fill(state, seed)
+    }
+
+    fn check_vectors(&mut self, foreign_seed: u64) -> Option<String> {
+        self.simd.check(foreign_seed)
     }
 
     fn audit(&mut self) -> Result<(), String> {

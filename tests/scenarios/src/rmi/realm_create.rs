@@ -19,6 +19,7 @@ const TWO_ROOTS: RealmPlan = RealmPlan {
     roots: 2,
     lpa2: false,
     sve: false,
+    sve_vl: None,
     pmu: false,
     pmu_counters: None,
     breakpoints: 1,

@@ -19,8 +19,10 @@ pub struct RealmPlan {
     pub roots: u64,
     /// 52-bit tables.
     pub lpa2: bool,
-    /// SVE with the greatest vector length.
+    /// SVE.
     pub sve: bool,
+    /// Vector length of SVE, as in `sve_vl`; `None` for the greatest.
+    pub sve_vl: Option<u8>,
     /// A performance monitor.
     pub pmu: bool,
     /// Its event counters; `None` for all.
@@ -43,6 +45,7 @@ impl Default for RealmPlan {
             roots: 1,
             lpa2: false,
             sve: false,
+            sve_vl: None,
             pmu: false,
             pmu_counters: None,
             breakpoints: 1,
@@ -88,7 +91,7 @@ impl RealmPlan {
         params.rtt_level_start = self.start;
         params.rtt_num_start = u32::try_from(self.roots).expect("a plan has few tables");
         if self.sve {
-            params.sve_vl = features.sve_vl();
+            params.sve_vl = self.sve_vl.unwrap_or(features.sve_vl());
         }
         if self.pmu {
             params.pmu_num_ctrs = self.pmu_counters.unwrap_or(features.pmu_num_ctrs());
