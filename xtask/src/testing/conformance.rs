@@ -17,7 +17,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const SUITE: &str = "on-target";
+/// What the gate runs the scenarios on: `-cpu max` with all its features, and without some, because an
+/// RMM reads what a machine has and does not assume it. The name of the suite, and what is switched.
+const MACHINES: &[(&str, &str)] = &[
+    ("on-target", ""),
+    ("on-target-no-lpa2", "lpa2=off"),
+    ("on-target-no-sve", "sve=off,sme=off"),
+    ("on-target-no-pmu", "pmu=off"),
+];
 const MACHINE_CPUS: u32 = 4;
 const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
 /// Memory a scenario's Realm may use, in bytes.
@@ -47,27 +54,38 @@ pub(crate) struct ConformanceArgs {
 /// A refusal for bad input, an error when a scenario fails.
 pub(crate) fn command(project: &Project, args: &ConformanceArgs) -> Result<()> {
     let filter = filter(args.filter.as_deref())?;
-    let cases = scenarios(project, args, &filter)?;
+    let (suite, _) = MACHINES[0];
+    let cases = scenarios(project, suite, args, &filter)?;
     print_table(&cases);
     finish(project, "conformance", &cases)
 }
 
-/// Runs the scenarios of a machine without special options.
+/// Runs the scenarios on every kind of machine.
 ///
 /// # Errors
 ///
-/// When the machine cannot be built or started.
-pub(crate) fn default_scenarios(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
-    let args = ConformanceArgs {
-        rmm: None,
-        filter: None,
-        cpu_opts: String::new(),
-        timeout: 600,
-    };
-    scenarios(project, &args, filter)
+/// When a machine cannot be built or started.
+pub(crate) fn on_all_machines(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (suite, cpu_opts) in MACHINES {
+        println!("test: {suite}");
+        let args = ConformanceArgs {
+            rmm: None,
+            filter: None,
+            cpu_opts: (*cpu_opts).to_string(),
+            timeout: 600,
+        };
+        cases.extend(scenarios(project, suite, &args, filter)?);
+    }
+    Ok(cases)
 }
 
-fn scenarios(project: &Project, args: &ConformanceArgs, filter: &Regex) -> Result<Vec<Case>> {
+fn scenarios(
+    project: &Project,
+    suite: &str,
+    args: &ConformanceArgs,
+    filter: &Regex,
+) -> Result<Vec<Case>> {
     let payload = fs::read(image::test_realm(project)?)?;
     let plan = BundlePlan {
         mode: Mode::Conformance,
@@ -90,16 +108,10 @@ fn scenarios(project: &Project, args: &ConformanceArgs, filter: &Regex) -> Resul
         rmm: args.rmm.clone(),
         takes_input: false,
     };
-    let report = run::boot(
-        project,
-        &machine,
-        &plan,
-        &Expect::result_only(),
-        "conformance",
-    )?;
-    let mut cases = tap::parse(SUITE, report.observed.tap());
+    let report = run::boot(project, &machine, &plan, &Expect::result_only(), suite)?;
+    let mut cases = tap::parse(suite, report.observed.tap());
     cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
-    cases.extend(ending(&report, &cases));
+    cases.extend(ending(suite, &report, &cases));
     Ok(cases)
 }
 
@@ -108,10 +120,10 @@ fn is_broken(case: &Case) -> bool {
 }
 
 /// A run may fail without any scenario failing.
-fn ending(report: &Report, cases: &[Case]) -> Option<Case> {
+fn ending(suite: &str, report: &Report, cases: &[Case]) -> Option<Case> {
     let reason = report.failure.clone()?;
     (!cases.iter().any(is_broken)).then(|| Case {
-        suite: SUITE.to_string(),
+        suite: suite.to_string(),
         name: "run_to_the_end".to_string(),
         outcome: Outcome::Failed(format!("{reason}; logs in {}", report.folder.display())),
         duration: report.duration,

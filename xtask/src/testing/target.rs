@@ -33,9 +33,9 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
         }
     }
     let scenarios = if filter.is_match(SCENARIOS) {
-        conformance::default_scenarios(project, &Regex::new("")?)?
+        conformance::on_all_machines(project, &Regex::new("")?)?
     } else if cases.is_empty() {
-        conformance::default_scenarios(project, filter)?
+        conformance::on_all_machines(project, filter)?
     } else {
         Vec::new()
     };
