@@ -245,6 +245,8 @@ fn with_field(value: u64, shift: u32, new: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use rmm_hal::registers::{self, Treatment};
+
     use super::*;
     use crate::rec::tests::{cpu, realm_traits};
 
@@ -389,6 +391,83 @@ mod tests {
         assert_eq!(read(7, 1, &cpu, &everything()), 1);
         // AArch32 at EL0 as the hardware has it, AArch64 only at EL1, no EL2.
         assert_eq!(read(4, 0, &cpu, &everything()), 0x1012);
+    }
+
+    /// The field that shows a feature whose registers are in `rmm_hal::registers`, and the greatest
+    /// value that does not.
+    const SHOWN_BY: &[(&str, (u8, u8, u32), u64)] = &[
+        ("SCTLR2", (7, 3, 4), 0),
+        ("MTE", (4, 1, 8), 0),
+        ("MTE2", (4, 1, 8), 1),
+        ("SVE", (4, 0, 32), 0),
+        ("TRF", (5, 0, 40), 0),
+        ("ITE", (5, 1, 32), 0),
+        ("SME", (4, 1, 24), 0),
+        ("SRMASK", (7, 4, 40), 0),
+        ("TCR2", (7, 3, 0), 0),
+        ("GCS", (4, 1, 44), 0),
+        ("PAN", (7, 1, 20), 0),
+        ("UAO", (7, 2, 4), 0),
+        ("NMI", (4, 1, 36), 0),
+        ("RAS", (4, 0, 28), 0),
+        ("RASv2", (4, 0, 28), 2),
+        ("PFAR", (4, 1, 60), 0),
+        ("SPE", (5, 0, 32), 0),
+        ("SPE_FDS", (5, 0, 32), 3),
+        ("TRBE", (5, 0, 44), 0),
+        ("PMUv3", (5, 0, 8), 0),
+        ("PMUv3p4", (5, 0, 8), 4),
+        ("PMUv3p9", (5, 0, 8), 8),
+        ("PMUv3_SS", (5, 0, 16), 0),
+        ("PMUv3_ICNTR", (5, 1, 36), 0),
+        ("EBEP", (5, 1, 48), 0),
+        ("SEBEP", (5, 0, 24), 0),
+        ("AIE", (7, 3, 24), 0),
+        ("S1PIE", (7, 3, 8), 0),
+        ("S1POE", (7, 3, 16), 0),
+        ("S2POE", (7, 3, 20), 0),
+        ("LOR", (7, 1, 16), 0),
+        ("MPAM", (4, 0, 40), 0),
+        ("THE", (4, 1, 48), 0),
+        ("LS64_ACCDATA", (6, 1, 60), 2),
+        ("CCIDX", (7, 2, 20), 0),
+        ("RNG", (6, 0, 60), 0),
+        ("DIT", (4, 0, 48), 0),
+        ("SSBS2", (4, 1, 4), 1),
+        ("FPMR", (4, 2, 32), 0),
+        ("AMUv1", (4, 0, 44), 0),
+        ("ECV", (7, 0, 60), 0),
+        ("Debugv8p9", (5, 0, 0), 0xA),
+        ("STEP2", (5, 2, 0), 0),
+        ("SPMU", (5, 1, 32), 0),
+        ("ETE", (5, 0, 4), 0),
+        ("BRBE", (5, 0, 52), 0),
+    ];
+
+    #[test]
+    fn fields_agree_with_what_becomes_of_the_registers() {
+        // There are no error records, whatever the version.
+        const WITHOUT_RECORDS: [&str; 2] = ["RAS", "RASv2"];
+        // Only writes can be kept from a Realm, or nothing: no promise either way.
+        const NOT_TRAPPED: [&str; 1] = ["MTE"];
+        let exempt = |feature| WITHOUT_RECORDS.contains(&feature) || NOT_TRAPPED.contains(&feature);
+        // PMUv3 for Armv8.9; all ones would be something else.
+        let mut cpu = ones();
+        cpu.id_registers[5 * 8] = with_field(u64::MAX, DFR0_PMUVER, 9);
+        for row in registers::REGISTERS
+            .iter()
+            .filter(|row| !row.feature.is_empty())
+        {
+            let shown_by = SHOWN_BY
+                .iter()
+                .find(|(feature, ..)| *feature == row.feature);
+            let Some((feature, (crm, op2, shift), absent)) = shown_by else {
+                panic!("{}: which field shows {}?", row.name, row.feature);
+            };
+            let is_shown = field(read(*crm, *op2, &cpu, &everything()), *shift) > *absent;
+            let is_there = row.treatment != Treatment::Hidden;
+            assert!(is_shown == is_there || exempt(feature), "{}", row.name);
+        }
     }
 
     #[test]

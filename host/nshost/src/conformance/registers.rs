@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The Host's own registers of EL1 and EL0: full of patterns that no Realm may see or change.
+//! The Host's own registers of EL1 and EL0, and those of EL2 that EL3 does not switch: full of patterns
+//! that no Realm may see or change.
 //!
 //! Nothing runs at EL1 or EL0 while scenarios do, so any value is as good as another.
 
@@ -15,7 +16,8 @@ const MDSCR_ARMED: u64 = 1 << 15 | 1 << 13;
 /// `DBGWCR0_EL1`: loads and stores at EL1 and EL0 in 2 GiB: MASK, BAS, LSC, PAC, E.
 const WATCH_ALL: u64 = 31 << 24 | 0xFF << 5 | 0b11 << 3 | 0b11 << 1 | 1;
 
-/// `ID_AA64PFR0_EL1.CSV2`.
+/// `ID_AA64PFR0_EL1.RAS` and `CSV2`.
+const RAS_SHIFT: u32 = 28;
 const CSV2_SHIFT: u32 = 56;
 
 /// Lists the registers: name, encoding, the bits that are filled, and the feature they come with.
@@ -56,6 +58,10 @@ macro_rules! host_registers {
             DBGBCR1_EL1 [2 0 0 1 5] 0x0000_E1E6, base;
             DBGWVR1_EL1 [2 0 0 1 6] 0x0000_FFFF_FFFF_FFF8, base;
             DBGWCR1_EL1 [2 0 0 1 7] 0x1F00_FFFE, base;
+            CNTV_CTL_EL0 [3 3 14 3 1] 0b10, base;
+            CNTP_CTL_EL0 [3 3 14 2 1] 0b10, base;
+            VDISR_EL2 [3 4 12 1 1] 0x1FF_FFFF, ras;
+            VSESR_EL2 [3 4 5 2 3] 0x1FF_FFFF, ras;
             SCXTNUM_EL0 [3 3 13 0 7] u64::MAX, context_numbers;
             SCXTNUM_EL1 [3 0 13 0 7] u64::MAX, context_numbers;
             PMSELR_EL0 [3 3 9 12 5] 0x1F, pmu;
@@ -78,6 +84,7 @@ macro_rules! host_registers {
 #[derive(Clone, Copy)]
 struct Has {
     base: bool,
+    ras: bool,
     context_numbers: bool,
     pmu: bool,
 }
@@ -86,6 +93,7 @@ impl Has {
     fn now() -> Self {
         Self {
             base: true,
+            ras: ID_AA64PFR0_EL1.get() >> RAS_SHIFT & 0xF != 0,
             context_numbers: ID_AA64PFR0_EL1.get() >> CSV2_SHIFT & 0xF >= 2,
             pmu: !matches!(ID_AA64DFR0_EL1.read(ID_AA64DFR0_EL1::PMUVer), 0 | 0xF),
         }

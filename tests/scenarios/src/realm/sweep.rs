@@ -26,6 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("realm_sweep_reads_everything", reads_everything),
     row("realm_sweep_reads_second_vcpu", reads_second_vcpu),
     row("realm_sweep_writes", writes),
+    row("realm_sweep_two_realms", two_realms),
     row("realm_sweep_fields_hidden", fields_hidden),
     row("realm_sweep_host_kept", host_kept),
 ];
@@ -98,6 +99,22 @@ fn writes(w: &mut World<'_>) -> Outcome {
     check_host(w)?;
     outcome?;
     reads_of(w, &payload, 0)
+}
+
+/// Nothing that a Realm reads is what another one left in its registers.
+fn two_realms(w: &mut World<'_>) -> Outcome {
+    let pmu = w.features()?.has_pmu();
+    let plan = RealmPlan {
+        pmu,
+        ..RealmPlan::default()
+    };
+    let [one, other] = [Payload::new(w, &plan, 1)?, Payload::new(w, &plan, 1)?];
+    for_each_class(|class| {
+        one.done(w, Command::Fill(Bank::System, SECRET))?;
+        let sweep = sweep(w, &other, 0, class, false)?;
+        check!(sweep.leaked == 0, "{class:?}: {:#x}", sweep.leaked);
+        Ok(())
+    })
 }
 
 /// Identification fields of what no Realm has (RMM specification A6.1 and what is not switched).
