@@ -6,14 +6,15 @@
 use rmi::{Command, EnterFlags, ExitReason, RecEnter, RecExit, RsiCommand};
 
 use super::{
-    ASSIGNED, DESTROYED, EMPTY, MISSING, SUCCESS, UNASSIGNED, exit, load, refused, require_end,
-    require_missing, require_nothing_else, stage, store,
+    ASSIGNED, DESTROYED, EMPTY, INPUT, MISSING, SUCCESS, UNASSIGNED, exit, load, refused,
+    require_end, require_missing, require_nothing_else, stage, store,
 };
 use crate::check;
 use crate::outcome::{Outcome, Reply, Stop};
+use crate::port::GRANULE;
 use crate::realm::row;
 use crate::scenario::Scenario;
-use crate::world::{Realm, Rec, Step, World};
+use crate::world::{Realm, Rec, Runnable, Step, World};
 
 /// What these scenarios prove.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -23,6 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("rsi_host_call_destroyed", destroyed),
     row("rsi_host_call_stays_pending", stays_pending),
     row("rsi_host_call_not_an_abort", not_an_abort),
+    row("rsi_host_call_empty_at_its_end", empty_at_its_end),
 ];
 
 const CALL: u64 = RsiCommand::HostCall.fid();
@@ -190,5 +192,28 @@ fn not_an_abort(w: &mut World<'_>) -> Outcome {
         exit.hpfar
     );
     check!(exit.esr == MISSING, "esr {:#x}", exit.esr);
+    Ok(())
+}
+
+/// A page that the Realm itself gave up meanwhile takes no answer: the call ends, and says so.
+fn empty_at_its_end(w: &mut World<'_>) -> Outcome {
+    let realm = w.realm()?;
+    w.load_program(&realm)?;
+    w.init_ripas(&realm, ASSIGNED, ASSIGNED + GRANULE)?;
+    w.data_unknown(&realm, ASSIGNED)?;
+    let (rec, other) = (w.rec(&realm, Runnable::Yes)?, w.rec(&realm, Runnable::Yes)?);
+    w.activate(&realm)?;
+    begin(w, &rec, AT)?;
+    w.change_ripas(&realm, &other, ASSIGNED, ASSIGNED + GRANULE, 0)?;
+    match w.resume(&rec, &answer())? {
+        Step::Done(result) => {
+            let [x0, x1, x2, x3, ..] = result.registers;
+            check!([x0, x1, x2, x3] == [INPUT, AT, 2, 3], "{result:x?}");
+        }
+        Step::Exit(exit) => check!(false, "exit {}", exit.exit_reason),
+    }
+    w.change_ripas(&realm, &other, ASSIGNED, ASSIGNED + GRANULE, 1)?;
+    let found = load(w, &rec, AT + 8)?;
+    check!(found == 0xC0DE_0000, "the structure holds {found:#x}");
     Ok(())
 }
