@@ -40,6 +40,7 @@ const SRT: Field = Field::new(20, 16);
 /// Whether that register is 64 bits wide.
 const SF: Field = Field::new(15, 15);
 /// Whether the access is a write.
+const S1PTW: Field = Field::new(7, 7);
 const WNR: Field = Field::new(6, 6);
 /// Fault status code of an abort.
 const FSC: Field = Field::new(5, 0);
@@ -116,6 +117,12 @@ impl Syndrome {
         SF.get(self.0) == 1
     }
 
+    /// Returns whether an abort is a stage 2 fault on the walk of a stage 1 table.
+    #[must_use]
+    pub const fn is_table_walk(self) -> bool {
+        S1PTW.get(self.0) == 1
+    }
+
     /// Returns whether the access that caused a Data Abort is a write.
     #[must_use]
     pub const fn is_write(self) -> bool {
@@ -158,6 +165,8 @@ mod tests {
         assert!(!store.is_register_64());
         assert!(store.is_write());
         assert_eq!(store.fault_status(), 7);
+        assert!(!store.is_table_walk());
+        assert!(Syndrome::new(0x8600_0087).is_table_walk());
         assert!(store.is_translation_fault());
         assert!(!store.is_permission_fault());
     }

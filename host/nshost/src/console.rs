@@ -5,7 +5,7 @@
 //! interrupt.
 //!
 //! A line is written whole, under a lock, and starts with its speaker: `[host]` for the host,
-//! `[guest]` for what the guest wrote.
+//! `[guest]` for what the guest wrote, `[guest-realm]` and `[guest-normal]` where there are two.
 
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
@@ -48,11 +48,11 @@ pub(crate) fn set_verbose() {
     log::set_max_level(LevelFilter::Debug);
 }
 
-/// Writes a line of the guest.
-pub(crate) fn guest_line(line: &str) {
+/// Writes a line of a guest, after its tag.
+pub(crate) fn guest_line(tag: &str, line: &str) {
     if let Some(uart) = CONSOLE.lock().as_mut() {
         let mut out = Line(uart);
-        let _ = out.write_str("[guest] ");
+        let _ = out.write_str(tag);
         let _ = out.write_str(line);
         out.bytes(b"\r\n");
     }

@@ -7,7 +7,12 @@ use core::arch::asm;
 
 use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, ID_AA64MMFR2_EL1, Readable};
 use host_mm::vm::CpuFacts;
+use host_vmm::normal::IdRegister;
 
+use crate::sysreg::read_sysreg;
+
+/// Place of `ID_AA64ISAR2_EL1.MOPS`.
+const MOPS_SHIFT: u32 = 16;
 /// `CTR_EL0.DIC`.
 const CTR_DIC: u64 = 1 << 29;
 /// How often a random number is asked for before there is none.
@@ -61,4 +66,78 @@ pub(crate) fn cache_type() -> u64 {
     // SAFETY: reading an identification register.
     unsafe { asm!("mrs {}, ctr_el0", out(reg) value, options(nomem, nostack)) };
     value
+}
+
+/// Returns a register's four-bit field that starts at bit `shift`.
+fn field(register: u64, shift: u32) -> u64 {
+    register >> shift & 0xF
+}
+
+/// Tells whether there are keys of pointer authentication (`ID_AA64ISAR1_EL1` APA, API, GPA, GPI;
+/// `ID_AA64ISAR2_EL1` GPA3, APA3).
+pub(crate) fn has_pointer_authentication() -> bool {
+    let (isar1, isar2) = (
+        read_sysreg!("id_aa64isar1_el1"),
+        read_sysreg!("S3_0_C0_C6_2"),
+    );
+    isar1 & 0xFF00_0FF0 != 0 || isar2 & 0xFF00 != 0
+}
+
+/// Tells whether there is `HCRX_EL2` (`ID_AA64MMFR1_EL1.HCX`).
+pub(crate) fn has_extended_controls() -> bool {
+    field(read_sysreg!("id_aa64mmfr1_el1"), 40) != 0
+}
+
+/// Tells whether memory copy instructions can be used (`ID_AA64ISAR2_EL1.MOPS`; their control is
+/// in `HCRX_EL2`).
+pub(crate) fn has_memory_copy() -> bool {
+    has_extended_controls() && field(read_sysreg!("S3_0_C0_C6_2"), MOPS_SHIFT) != 0
+}
+
+/// Tells whether there is an architected PMU (`ID_AA64DFR0_EL1.PMUVer`).
+pub(crate) fn has_counters() -> bool {
+    !matches!(field(read_sysreg!("id_aa64dfr0_el1"), 8), 0 | 0xF)
+}
+
+/// Tells whether VMIDs have 16 bits (`ID_AA64MMFR1_EL1.VMIDBits`).
+pub(crate) fn has_long_vmids() -> bool {
+    field(read_sysreg!("id_aa64mmfr1_el1"), 4) == 2
+}
+
+/// Returns the code of the width of physical addresses (`ID_AA64MMFR0_EL1.PARange`).
+pub(crate) fn physical_range() -> u64 {
+    field(read_sysreg!("id_aa64mmfr0_el1"), 0)
+}
+
+/// Returns an identification register of group 3, without what this host cannot turn on.
+pub(crate) fn read_id(register: IdRegister) -> u64 {
+    let value = read_group_3(register);
+    if (register.crm, register.op2) == (6, 2) && !has_memory_copy() {
+        value & !(0xF << MOPS_SHIFT)
+    } else {
+        value
+    }
+}
+
+macro_rules! group_3 {
+    ($register:expr; $($crm:literal: $($op2:literal)*;)*) => {
+        match ($register.crm, $register.op2) {
+            $($(($crm, $op2) => {
+                read_sysreg!(concat!("S3_0_C0_C", $crm, "_", $op2))
+            })*)*
+            _ => 0,
+        }
+    };
+}
+
+fn read_group_3(register: IdRegister) -> u64 {
+    group_3!(register;
+        1: 0 1 2 3 4 5 6 7;
+        2: 0 1 2 3 4 5 6 7;
+        3: 0 1 2 3 4 5 6 7;
+        4: 0 1 2 3 4 5 6 7;
+        5: 0 1 2 3 4 5 6 7;
+        6: 0 1 2 3 4 5 6 7;
+        7: 0 1 2 3 4 5 6 7;
+    )
 }

@@ -7,6 +7,7 @@
 //! and then [`acknowledge`] says which it is. All interrupts have one priority.
 
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicError, GicV3, SgiTarget, SgiTargetGroup};
@@ -15,6 +16,7 @@ use host_vmm::platform::Platform;
 use spin::{Mutex, Once};
 
 use crate::board;
+use crate::entry::MAX_PES;
 
 /// Wakes a PE.
 const KICK: IntId = IntId::sgi(1);
@@ -29,9 +31,14 @@ const VIRTUAL_TIMER: IntId = IntId::ppi(11);
 /// The guest's physical timer.
 const PHYSICAL_TIMER: IntId = IntId::ppi(14);
 
+/// INTID of the first private peripheral interrupt.
+const FIRST_PPI: u32 = 16;
 const GROUP: InterruptGroup = InterruptGroup::Group1;
 /// Affinity 0 to 3 in `MPIDR_EL1`.
 const AFFINITY: u64 = 0xFF_00FF_FFFF;
+
+/// Redistributors of the PEs in use, by number.
+static FRAMES: [AtomicUsize; MAX_PES] = [const { AtomicUsize::new(0) }; MAX_PES];
 
 static DRIVER: Once<Mutex<GicV3<'static>>> = Once::new();
 
@@ -85,14 +92,16 @@ fn driver() -> &'static Mutex<GicV3<'static>> {
         .expect("the primary set the GIC up before anything else used it")
 }
 
-/// Sets the redistributor and the CPU interface of this PE up; `mpidr` is its affinity.
+/// Sets the redistributor and the CPU interface of this PE, number `pe`, up; `mpidr` is its
+/// affinity.
 ///
 /// # Errors
 /// No redistributor is this PE's.
-pub(crate) fn init_pe(mpidr: u64) -> Result<(), GicError> {
+pub(crate) fn init_pe(pe: usize, mpidr: u64) -> Result<(), GicError> {
     GicCpuInterface::enable_system_register_el2(true);
     let mut gic = driver().lock();
     let frame = redistributor_of(&mut gic, mpidr)?;
+    FRAMES[pe].store(frame, Ordering::Relaxed);
     gic.init_cpu(frame);
     let mut redistributor = gic.redistributor(frame)?;
     redistributor.configure_default_settings();
@@ -109,6 +118,16 @@ pub(crate) fn init_pe(mpidr: u64) -> Result<(), GicError> {
     GicCpuInterface::set_priority_mask(0xFF);
     GicCpuInterface::enable_group1(true);
     Ok(())
+}
+
+/// Lets a private peripheral interrupt of PE `pe` through, or holds it back.
+pub(crate) fn enable_private(pe: usize, intid: u32, is_enabled: bool) {
+    let frame = FRAMES[pe].load(Ordering::Relaxed);
+    let intid = IntId::ppi(intid - FIRST_PPI);
+    driver()
+        .lock()
+        .enable_interrupt(intid, Some(frame), is_enabled)
+        .expect("the PE has the redistributor that it was set up with");
 }
 
 fn redistributor_of(gic: &mut GicV3<'_>, mpidr: u64) -> Result<usize, GicError> {

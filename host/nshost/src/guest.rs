@@ -4,8 +4,9 @@
 //! What the run loop of `host-vmm` needs from this image whatever kind of VM it runs: guest memory
 //! from `host-mm`, and the host's side of events.
 //!
-//! vCPU n runs on PE n.
+//! The vCPUs of a guest have PEs in a row.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +15,9 @@ use host_mm::fault::{Fault, FaultClass, FaultCounters, FaultError};
 use host_mm::realm::{Rec, Wanted};
 use host_mm::vm::{VcpuMemory, Vm as MemoryVm};
 use host_vmm::exits::{self, AccessKind, MemoryFault};
-use host_vmm::machine::VcpuSet;
+use host_vmm::fdt::{GuestTree, TreeError};
+use host_vmm::image::Layout;
+use host_vmm::machine::{GuestMap, UART_BASE, VcpuSet};
 use host_vmm::vcpu::{Host, HostCallAnswer, MemoryFaults, RipasAnswer};
 use host_vmm::virtio::SharedMemory;
 use host_vmm::vm::Vm;
@@ -23,12 +26,67 @@ use rmi::rec_run::REC_GPRS;
 use rmi::{Ipa, Ripas, RipasChange};
 use spin::Mutex;
 
+use crate::bundle::LoadedBundle;
 use crate::gic::Interrupt;
 use crate::machine::Machine;
 use crate::{console, cpu, gic, pe, timer};
 
 /// Most characters taken from the console at a time; the guest's FIFO has room for fewer.
 const CONSOLE_BYTES: usize = 16;
+
+/// Which of the guests of a run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// The Realm.
+    Realm,
+    /// The normal VM.
+    Normal,
+}
+
+impl Name {
+    /// Returns what to call it in a sentence.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Realm => "Realm",
+            Self::Normal => "normal VM",
+        }
+    }
+
+    /// Returns the word in front of what is said about it, where there are two; with a space.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Realm => "realm ",
+            Self::Normal => "normal ",
+        }
+    }
+}
+
+/// Returns the device tree of a guest. Its command line is the bundle's, with what depends on the
+/// kind of guest: where an early console would be, and what the guest is expected to find itself.
+///
+/// # Errors
+/// The command line is not a text, or too long.
+pub(crate) fn device_tree(
+    map: &GuestMap,
+    layout: &Layout,
+    bundle: &LoadedBundle,
+) -> Result<Vec<u8>, TreeError> {
+    let early = map.shared_alias(Ipa::new(UART_BASE)).raw();
+    let kind = if map.is_realm() { "realm" } else { "normal" };
+    let command_line = format!(
+        "{} earlycon=pl011,{early:#x} bailey.vm={kind}",
+        bundle.header.command_line
+    );
+    let tree = GuestTree {
+        map,
+        command_line: &command_line,
+        initrd: layout.initrd,
+        // A run can be repeated exactly; a Realm has its own source of random numbers.
+        seed: None,
+        has_entropy: cpu::has_random(),
+    };
+    tree.to_bytes()
+}
 
 /// Guest memory, shared by the vCPUs of a VM.
 pub(crate) struct GuestMemory<'a, 'h> {
@@ -43,6 +101,11 @@ impl<'a, 'h> GuestMemory<'a, 'h> {
     pub(crate) fn new(vm: &'a MemoryVm<'h, Machine>, vcpus: usize, recs: &'a [Rec]) -> Self {
         let vcpus = (0..vcpus).map(|_| Mutex::new(vm.new_vcpu())).collect();
         Self { vm, recs, vcpus }
+    }
+
+    /// Returns the VM whose memory it is.
+    pub(crate) fn vm(&self) -> &'a MemoryVm<'h, Machine> {
+        self.vm
     }
 }
 
@@ -120,17 +183,29 @@ fn cause(reason: FaultError) -> &'static str {
 
 /// The host's side of one VM's events.
 pub(crate) struct Events<'a> {
+    /// Which guest it is, where there are two.
+    name: Option<Name>,
     vm: &'a Vm,
+    /// The PE of vCPU 0.
+    first_pe: usize,
     faults: &'a FaultCounters,
     /// Faults at the time of the last progress line.
     told: AtomicU64,
 }
 
 impl<'a> Events<'a> {
-    /// Returns the events of `vm`, whose memory faults are counted in `faults`.
-    pub(crate) fn new(vm: &'a Vm, faults: &'a FaultCounters) -> Self {
+    /// Returns the events of `vm`, whose memory faults are counted in `faults` and whose vCPUs run
+    /// on the PEs from `first_pe` on. A guest that is not the only one has a name.
+    pub(crate) fn new(
+        name: Option<Name>,
+        vm: &'a Vm,
+        faults: &'a FaultCounters,
+        first_pe: usize,
+    ) -> Self {
         Self {
+            name,
             vm,
+            first_pe,
             faults,
             told: AtomicU64::new(0),
         }
@@ -159,7 +234,8 @@ impl<'a> Events<'a> {
         self.start_ticking();
         let faults = self.faults.mapped.get();
         if self.told.swap(faults, Ordering::Relaxed) != faults {
-            info!("progress: {faults} pages faulted in");
+            let prefix = self.name.map_or("", Name::prefix);
+            info!("progress: {prefix}{faults} faults served");
         }
         self.vm.flush_console(self);
     }
@@ -185,11 +261,16 @@ impl<'a> Events<'a> {
 
 impl Host for Events<'_> {
     fn kick(&self, vcpus: VcpuSet) {
-        vcpus.iter().for_each(pe::kick);
+        vcpus.iter().for_each(|vcpu| pe::kick(self.first_pe + vcpu));
     }
 
     fn console_line(&self, line: &str) {
-        console::guest_line(line);
+        let tag = match self.name {
+            None => "[guest] ",
+            Some(Name::Realm) => "[guest-realm] ",
+            Some(Name::Normal) => "[guest-normal] ",
+        };
+        console::guest_line(tag, line);
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> Option<()> {

@@ -17,8 +17,9 @@ use rmi::FeatureRegister0;
 use rmi::features::FEATURE_REGISTER_0_INDEX;
 
 use crate::bundle::LoadedBundle;
+use crate::guest::Name;
 use crate::machine::Machine;
-use crate::{board, conformance, console, gic, heap, image, memory, mmu, pe, realm, stage};
+use crate::{board, conformance, console, gic, heap, image, memory, mmu, pe, run, stage};
 
 /// The RMI version the host speaks: 1.0.
 const RMI_VERSION: u64 = 1 << 16;
@@ -52,9 +53,11 @@ pub(crate) fn run(device_tree: u64) -> Result<(), String> {
         (host.pages().total_pages() >> 8) - (refused >> 20)
     );
     match bundle.header.mode {
-        Mode::Realm => realm::run(&host, features, &bundle),
+        Mode::Realm => run::run(&host, features, &bundle, &[Name::Realm]),
+        Mode::NormalVm => run::run(&host, features, &bundle, &[Name::Normal]),
+        Mode::Both => run::run(&host, features, &bundle, &[Name::Realm, Name::Normal]),
         Mode::Conformance => conformance::run(&host, &platform, &bundle),
-        other => Err(format!("this host has no mode {}", other.code())),
+        Mode::Bench => Err("this host has no benchmark".into()),
     }
 }
 

@@ -28,12 +28,15 @@ mod image;
 mod machine;
 mod memory;
 mod mmu;
+mod normal;
 mod pe;
 mod power;
 mod realm;
+mod run;
 mod smc;
 mod stage;
 mod summary;
+mod sysreg;
 mod timer;
 mod tlb;
 

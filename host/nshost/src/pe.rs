@@ -66,7 +66,7 @@ pub(crate) fn start_all(platform: &Platform) -> usize {
 }
 
 fn set_up(index: usize) {
-    gic::init_pe(affinity(index)).expect("each CPU of the device tree has a redistributor");
+    gic::init_pe(index, affinity(index)).expect("each CPU of the device tree has a redistributor");
     STARTED.fetch_add(1, Ordering::AcqRel);
 }
 

@@ -7,15 +7,14 @@ use alloc::format;
 use alloc::string::String;
 
 use host_mm::addr::PAGE_SIZE;
-use host_mm::host::Host;
+use host_mm::host::{Counter, Host};
 use host_mm::pages::{PageStats, PageUse};
 use host_mm::realm::MappingSizes;
-use host_mm::vm::Vm as MemoryVm;
+use host_mm::vm::{Guest, Vm as MemoryVm};
 use host_vmm::vm::Vm;
 use log::info;
 
 use crate::machine::Machine;
-use crate::stage;
 
 /// The state of memory before a VM.
 pub(crate) struct Before {
@@ -34,54 +33,85 @@ impl Before {
 /// Uses of pages that are the RMM's own records of Realms.
 const METADATA: [PageUse; 4] = [PageUse::Rd, PageUse::Rtt, PageUse::Rec, PageUse::RecAux];
 
-/// Reports everything that was counted about a VM.
-pub(crate) fn report(
-    host: &Host<Machine>,
-    vm: &Vm,
-    memory: &MemoryVm<'_, Machine>,
-    sizes: &MappingSizes,
-) {
-    host.machine().rmi.report(|line| info!("{line}"));
-    vm.counters().report(|line| info!("{line}"));
-    report_faults(memory);
-    report_realm(memory, sizes);
-    stage::report();
+/// How a VM's memory was mapped in the end.
+pub(crate) struct Mapped(MappingSizes);
+
+impl Mapped {
+    /// Looks at a VM that has stopped.
+    pub(crate) fn of(memory: &MemoryVm<'_, Machine>) -> Self {
+        Self(match memory.guest() {
+            Guest::Realm(realm) => realm.mapping_sizes(),
+            Guest::Normal(stage2) => stage2.mapping_sizes(),
+        })
+    }
 }
 
-fn report_faults(memory: &MemoryVm<'_, Machine>) {
-    let faults = memory.counters();
-    info!("summary: faults-served {}", faults.mapped.get());
-    info!("summary: faults-retried {}", faults.retried.get());
-    info!("summary: faults-failed {}", faults.failed.get());
-}
-
-fn report_realm(memory: &MemoryVm<'_, Machine>, sizes: &MappingSizes) {
-    let Some(realm) = memory.realm() else {
-        return;
+/// Reports everything that was counted about a VM, each line with `prefix`.
+pub(crate) fn report(prefix: &str, vm: &Vm, memory: &MemoryVm<'_, Machine>, mapped: &Mapped) {
+    vm.counters()
+        .report(|line| info!("summary: {prefix}{line}"));
+    let counts = |kind: &str, counts: &[(&str, &Counter)]| {
+        for (name, counter) in counts {
+            info!("summary: {prefix}{kind}-{name} {}", counter.get());
+        }
     };
-    let counters = realm.counters();
-    let counts = [
-        ("pages-populated", &counters.populated),
-        ("pages-created", &counters.created),
-        ("pages-shared", &counters.shared),
-        ("pages-destroyed", &counters.destroyed),
-        ("tables-created", &counters.tables),
-        ("folds", &counters.folds),
-        ("folds-refused", &counters.folds_refused),
-        ("unfolds", &counters.unfolds),
-        ("ripas-steps", &counters.ripas_steps),
-        ("table-races", &counters.table_races),
-        ("page-races", &counters.page_races),
-    ];
-    for (name, counter) in counts {
-        info!("summary: realm-{name} {}", counter.get());
+    let faults = memory.counters();
+    counts(
+        "faults",
+        &[
+            ("handled", &faults.faults),
+            ("translation", &faults.translation),
+            ("permission", &faults.permission),
+            ("access-flag", &faults.access_flag),
+            ("served", &faults.mapped),
+            ("served-with-block", &faults.blocks),
+            ("served-with-device", &faults.devices),
+            ("retried", &faults.retried),
+            ("failed", &faults.failed),
+        ],
+    );
+    match memory.guest() {
+        Guest::Realm(realm) => {
+            let counters = realm.counters();
+            counts(
+                "realm",
+                &[
+                    ("pages-populated", &counters.populated),
+                    ("pages-created", &counters.created),
+                    ("pages-shared", &counters.shared),
+                    ("pages-destroyed", &counters.destroyed),
+                    ("tables-created", &counters.tables),
+                    ("folds", &counters.folds),
+                    ("folds-refused", &counters.folds_refused),
+                    ("unfolds", &counters.unfolds),
+                    ("ripas-steps", &counters.ripas_steps),
+                    ("table-races", &counters.table_races),
+                    ("page-races", &counters.page_races),
+                ],
+            );
+        }
+        Guest::Normal(stage2) => {
+            let counters = stage2.counters();
+            counts(
+                "stage2",
+                &[
+                    ("installed", &counters.installed),
+                    ("broken", &counters.broken),
+                    ("tables", &counters.tables),
+                    ("collapsed", &counters.collapsed),
+                    ("relaxed", &counters.relaxed),
+                    ("write-protected", &counters.protected),
+                    ("removed", &counters.removed),
+                ],
+            );
+        }
     }
     let MappingSizes {
         pages,
         blocks_2m,
         blocks_1g,
-    } = sizes;
-    info!("summary: realm-mapped-at-end 4KiB {pages} 2MiB {blocks_2m} 1GiB {blocks_1g}");
+    } = mapped.0;
+    info!("summary: {prefix}mapped-at-end 4KiB {pages} 2MiB {blocks_2m} 1GiB {blocks_1g}");
 }
 
 /// Reports who used how much memory; the VM is gone.

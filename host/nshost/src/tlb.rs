@@ -19,6 +19,8 @@ use crate::machine::Machine;
 
 /// Bits of `VTTBR_EL2` to the right of the VMID.
 const VMID_SHIFT: u32 = 48;
+/// Ranges with more bytes are forgotten with everything else of the VM.
+const LARGEST_BY_PAGE: u64 = 16 * PAGE_SIZE;
 /// log2 of the bytes in a word, the unit of `CTR_EL0`'s line sizes.
 const WORD_SHIFT: u64 = 2;
 
@@ -28,6 +30,9 @@ impl Tlb for Machine {
     }
 
     fn invalidate_ipa(&self, vmid: u16, ipa: Ipa, size: u64) {
+        if size > LARGEST_BY_PAGE {
+            return self.invalidate_vm(vmid);
+        }
         barrier::dsb(barrier::ISHST);
         with_vmid(vmid, || {
             for page in 0..size.div_ceil(PAGE_SIZE) {

@@ -4,7 +4,8 @@
 // Exceptions taken to EL2. The host runs with interrupts masked and polls them, so an exception is a
 // bug or a broken machine: the registers are saved on this PE's dump stack, which the fault cannot
 // have exhausted, and exception_dump(frame, vector) never returns. The one exception that is
-// expected is an access that guarded_copy makes: that goes on at guarded_fault.
+// expected is an access that guarded_copy makes: that goes on at guarded_fault. Exceptions from EL1
+// and EL0 are a guest's, and how the host leaves a guest at all.
 //
 // The frame is the structure `Frame` of exceptions.rs.
 
@@ -14,6 +15,14 @@
     msr     tpidrro_el0, x0
     mov     x0, #\number
     b       vectors_dump
+.endm
+
+// From a guest that runs in AArch64 state: goes on in switch.S.
+.macro vectors_guest number
+    .balign 0x80
+    stp     x0, x1, [sp, #-16]!
+    mov     x1, #\number
+    b       guest_trap
 .endm
 
 .section .text.vectors, "ax"
@@ -28,10 +37,10 @@ vectors:
     vectors_entry 5
     vectors_entry 6
     vectors_entry 7
-    vectors_entry 8
-    vectors_entry 9
-    vectors_entry 10
-    vectors_entry 11
+    vectors_guest 0
+    vectors_guest 1
+    vectors_guest 2
+    vectors_guest 3
     vectors_entry 12
     vectors_entry 13
     vectors_entry 14

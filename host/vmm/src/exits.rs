@@ -161,7 +161,13 @@ impl Exit {
                 _ => Self::Unknown,
             };
         };
-        let access = if syndrome.is_instruction_abort() {
+        let access = if syndrome.is_table_walk() {
+            // A walk only writes when it updates a descriptor that it may not write.
+            match class {
+                FaultClass::Permission => AccessKind::Write,
+                FaultClass::Translation | FaultClass::AccessFlag => AccessKind::Read,
+            }
+        } else if syndrome.is_instruction_abort() {
             AccessKind::Fetch
         } else if syndrome.is_write() {
             AccessKind::Write
@@ -174,7 +180,7 @@ impl Exit {
             class,
             level,
         };
-        if access == AccessKind::Fetch {
+        if syndrome.is_instruction_abort() {
             Self::InstructionAbort(fault)
         } else {
             Self::DataAbort(fault, decode_mmio(exit, syndrome))
@@ -353,6 +359,25 @@ mod tests {
             ..fault
         };
         assert_eq!(Exit::decode(&exit), Exit::InstructionAbort(fault));
+    }
+
+    #[test]
+    fn walk_of_the_guests_own_tables_reads_or_updates_them() {
+        const WALK: u64 = 1 << 7;
+        for (class, status, access) in [
+            (0x24, 0x07, AccessKind::Read),
+            (0x20, 0x07, AccessKind::Read),
+            (0x24, 0x0F, AccessKind::Write),
+            (0x20, 0x0F, AccessKind::Write),
+        ] {
+            let exit = sync(class << 26 | WALK | status, 0x8012_3000);
+            let (Exit::DataAbort(fault, None) | Exit::InstructionAbort(fault)) =
+                Exit::decode(&exit)
+            else {
+                panic!("not a memory fault");
+            };
+            assert_eq!(fault.access, access, "{class:#x} {status:#x}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod fdt;
 pub mod gic;
 pub mod image;
 pub mod machine;
+pub mod normal;
 pub mod platform;
 pub mod psci;
 pub mod summary;

@@ -1,10 +1,10 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Counters of a run, and the lines that report them.
+//! Counters of a run, and the texts that report them.
 //!
 //! Counters only ever grow and may be bumped on several PEs at once. A report is a list of texts
-//! `summary: <key> <value>...`; what is zero is left out of lists of many.
+//! `<key> <value>...`; what is zero is left out of lists of many.
 
 use crate::machine::Device;
 use core::fmt::{self, Arguments};
@@ -79,21 +79,17 @@ impl RmiCounters {
         }
     }
 
-    /// Reports each command that was called: `summary: rmi <name> <status> <calls>...`.
+    /// Reports each command that was called: `rmi <name> <status> <calls>...`.
     pub fn report(&self, mut line: impl FnMut(Arguments<'_>)) {
         let mut total = 0;
         for (command, statuses) in CommandId::ALL.iter().zip(&self.calls) {
             let sum: u64 = statuses.iter().map(Counter::get).sum();
             if sum > 0 {
-                line(format_args!(
-                    "summary: rmi {}{}",
-                    command.name(),
-                    ByStatus(statuses)
-                ));
+                line(format_args!("rmi {}{}", command.name(), ByStatus(statuses)));
             }
             total += sum;
         }
-        line(format_args!("summary: rmi-calls {total}"));
+        line(format_args!("rmi-calls {total}"));
     }
 }
 
@@ -180,18 +176,15 @@ impl VmCounters {
         for reason in ExitReason::ALL {
             if self.exits(reason) > 0 {
                 line(format_args!(
-                    "summary: exits {} {}",
+                    "exits {} {}",
                     reason.name(),
                     self.exits(reason)
                 ));
             }
         }
         let total: u64 = self.exits.iter().map(Counter::get).sum();
-        line(format_args!("summary: exits-total {total}"));
-        line(format_args!(
-            "summary: memory-faults {}",
-            self.memory_faults.get()
-        ));
+        line(format_args!("exits-total {total}"));
+        line(format_args!("memory-faults {}", self.memory_faults.get()));
         let devices = [
             ("distributor", &self.distributor),
             ("redistributor", &self.redistributor),
@@ -200,9 +193,7 @@ impl VmCounters {
         ];
         for (name, accesses) in devices {
             let (reads, writes) = (accesses.reads.get(), accesses.writes.get());
-            line(format_args!(
-                "summary: mmio {name} reads {reads} writes {writes}"
-            ));
+            line(format_args!("mmio {name} reads {reads} writes {writes}"));
         }
         let singles = [
             ("mmio-holes", &self.hole_accesses),
@@ -212,7 +203,7 @@ impl VmCounters {
             ("serrors", &self.serrors),
         ];
         for (name, counter) in singles {
-            line(format_args!("summary: {name} {}", counter.get()));
+            line(format_args!("{name} {}", counter.get()));
         }
     }
 
@@ -262,8 +253,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                std::format!("summary: rmi {delegate} {success} 2 {input} 1 unknown 1"),
-                "summary: rmi-calls 4".to_string(),
+                std::format!("rmi {delegate} {success} 2 {input} 1 unknown 1"),
+                "rmi-calls 4".to_string(),
             ]
         );
     }
@@ -278,10 +269,10 @@ mod tests {
         counters.count_write(Device::Uart);
         counters.sgis.bump();
         let lines = lines(|line| counters.report(line));
-        assert!(lines.contains(&"summary: exits RMI_EXIT_IRQ 2".to_string()));
-        assert!(lines.contains(&"summary: exits-total 2".to_string()));
-        assert!(lines.contains(&"summary: mmio redistributor reads 1 writes 0".to_string()));
-        assert!(lines.contains(&"summary: mmio uart reads 0 writes 1".to_string()));
-        assert!(lines.contains(&"summary: sgis 1".to_string()));
+        assert!(lines.contains(&"exits RMI_EXIT_IRQ 2".to_string()));
+        assert!(lines.contains(&"exits-total 2".to_string()));
+        assert!(lines.contains(&"mmio redistributor reads 1 writes 0".to_string()));
+        assert!(lines.contains(&"mmio uart reads 0 writes 1".to_string()));
+        assert!(lines.contains(&"sgis 1".to_string()));
     }
 }

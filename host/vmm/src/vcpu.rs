@@ -110,47 +110,56 @@ pub enum HostCallAnswer {
     Stop,
 }
 
-/// A vCPU in its loop.
-struct Loop<'a, P, M, H> {
-    vm: &'a Vm,
-    vcpu: usize,
-    port: &'a mut P,
-    memory: &'a M,
-    host: &'a H,
+/// What the run loop knows of a vCPU from one exit to the next entry.
+#[derive(Debug, Default)]
+pub struct VcpuState {
     enter: RecEnter,
     exit: RecExit,
     /// An entry may be refused because the request to turn this vCPU on was stale.
     may_be_off: bool,
 }
 
+/// A vCPU in its loop.
+struct Loop<'a, P, M, H> {
+    vm: &'a Vm,
+    vcpu: usize,
+    state: &'a mut VcpuState,
+    port: &'a mut P,
+    memory: &'a M,
+    host: &'a H,
+}
+
 /// Whether the loop goes on.
 type Turn = Result<(), StopReason>;
 
 impl Vm {
-    /// Runs a vCPU on this PE until the VM stops; returns why it did.
+    /// Runs a vCPU on this PE until the VM stops, and returns why it did; or until the VM pauses,
+    /// and returns nothing: the same call with the same `state` goes on.
     pub fn run_vcpu(
         &self,
         vcpu: usize,
+        state: &mut VcpuState,
         port: &mut impl VcpuPort,
         memory: &impl MemoryFaults,
         host: &impl Host,
-    ) -> StopReason {
-        let mut state = Loop {
+    ) -> Option<StopReason> {
+        let mut vcpu = Loop {
             vm: self,
             vcpu,
+            state,
             port,
             memory,
             host,
-            enter: RecEnter::default(),
-            exit: RecExit::default(),
-            may_be_off: false,
         };
         loop {
             if let Some(reason) = self.stopped() {
-                return reason;
+                return Some(reason);
             }
-            if let Err(reason) = state.turn() {
-                return self.stop(reason, host);
+            if self.is_paused() {
+                return None;
+            }
+            if let Err(reason) = vcpu.turn() {
+                return Some(self.stop(reason, host));
             }
         }
     }
@@ -163,28 +172,30 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             return Ok(());
         }
         let lists = self.vm.gic().flush(self.vcpu);
-        self.enter.gicv3_lrs = lists.words;
-        self.enter.gicv3_hcr = lists.control;
-        let entered = self.port.enter(&self.enter, &mut self.exit);
+        self.state.enter.gicv3_lrs = lists.words;
+        self.state.enter.gicv3_hcr = lists.control;
+        let entered = self.port.enter(&self.state.enter, &mut self.state.exit);
         if let Err(error) = entered {
             // Nothing ran: the list registers come back as they were.
             self.vm.gic().fold(self.vcpu, &lists.words, 0);
             return self.refused(error);
         }
-        self.vm
-            .gic()
-            .fold(self.vcpu, &self.exit.gicv3_lrs, self.exit.gicv3_hcr);
-        self.vm.sample_timers(self.vcpu, &self.exit);
-        self.vm.counters().count_exit(self.exit.exit_reason);
-        self.may_be_off = false;
-        self.enter.reset();
+        self.vm.gic().fold(
+            self.vcpu,
+            &self.state.exit.gicv3_lrs,
+            self.state.exit.gicv3_hcr,
+        );
+        self.vm.sample_timers(self.vcpu, &self.state.exit);
+        self.vm.counters().count_exit(self.state.exit.exit_reason);
+        self.state.may_be_off = false;
+        self.state.enter.reset();
         self.handle()
     }
 
     fn refused(&mut self, error: EnterError) -> Turn {
         match error {
             EnterError::Rmi(RmiError::Realm(REALM_INDEX_SYSTEM_OFF)) => Err(StopReason::SystemOff),
-            EnterError::Rmi(RmiError::Rec) if self.may_be_off => {
+            EnterError::Rmi(RmiError::Rec) if self.state.may_be_off => {
                 self.turn_off();
                 Ok(())
             }
@@ -193,7 +204,7 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
     }
 
     fn handle(&mut self) -> Turn {
-        match Exit::decode(&self.exit) {
+        match Exit::decode(&self.state.exit) {
             Exit::DataAbort(fault, mmio) => self.data_abort(&fault, mmio.as_ref()),
             Exit::InstructionAbort(fault) => self.memory_fault(&fault),
             Exit::ExternalAbort(syndrome) => Err(StopReason::ExternalAbort(syndrome.raw())),
@@ -209,7 +220,7 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             Exit::Psci(call) => self.psci(call),
             Exit::RipasChange(change) => {
                 if self.memory.change_ripas(self.vcpu, &change) == RipasAnswer::Reject {
-                    self.enter.reject_ripas_change();
+                    self.state.enter.reject_ripas_change();
                 }
                 Ok(())
             }
@@ -220,8 +231,8 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
                 Ok(())
             }
             Exit::Unknown => Err(StopReason::UnknownExit {
-                code: self.exit.exit_reason,
-                esr: self.exit.esr,
+                code: self.state.exit.exit_reason,
+                esr: self.state.exit.esr,
             }),
         }
     }
@@ -244,8 +255,8 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
                     self.host,
                 );
                 match mmio.operation {
-                    MmioOperation::Read => self.enter.complete_mmio_read(answer),
-                    MmioOperation::Write(_) => self.enter.complete_mmio_write(),
+                    MmioOperation::Read => self.state.enter.complete_mmio_read(answer),
+                    MmioOperation::Write(_) => self.state.enter.complete_mmio_write(),
                 }
                 Ok(())
             }
@@ -262,12 +273,12 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
         }
     }
 
-    /// Lets the guest's access fail, where the host may: a data access that is not to the
-    /// protected half of a Realm.
+    /// Lets the guest's access fail, where the host may: any access of a normal VM, and a Realm's
+    /// data accesses outside its protected half.
     fn fail_access(&mut self, fault: &MemoryFault, cause: &'static str) -> Turn {
         let map = self.vm.map();
-        let is_own = map.is_realm() && map.half(fault.ipa) == Half::Protected;
-        if is_own || fault.access == AccessKind::Fetch {
+        let is_own = map.half(fault.ipa) == Half::Protected || fault.access == AccessKind::Fetch;
+        if map.is_realm() && is_own {
             return Err(StopReason::Fault {
                 ipa: fault.ipa,
                 cause,
@@ -277,7 +288,7 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             let ipa = fault.ipa.raw();
             log::warn!("vCPU {}: access to IPA {ipa:#x} fails: {cause}", self.vcpu);
         }
-        self.enter.inject_sea();
+        self.state.enter.inject_sea();
         Ok(())
     }
 
@@ -309,8 +320,8 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             PsciFunction::SystemOff => Err(StopReason::SystemOff),
             PsciFunction::SystemReset => Err(StopReason::SystemReset),
             PsciFunction::Version | PsciFunction::Features => Err(StopReason::UnknownExit {
-                code: self.exit.exit_reason,
-                esr: self.exit.esr,
+                code: self.state.exit.exit_reason,
+                esr: self.state.exit.esr,
             }),
         }
     }
@@ -340,12 +351,15 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
     }
 
     fn turn_off(&mut self) {
-        self.may_be_off = self.vm.power().turn_off(self.vcpu) == AfterOff::TryAgain;
+        self.state.may_be_off = self.vm.power().turn_off(self.vcpu) == AfterOff::TryAgain;
     }
 
     fn host_call(&mut self, imm: u16) -> Turn {
-        self.enter.gprs = self.exit.gprs;
-        match self.host.host_call(self.vcpu, imm, &mut self.enter.gprs) {
+        self.state.enter.gprs = self.state.exit.gprs;
+        match self
+            .host
+            .host_call(self.vcpu, imm, &mut self.state.enter.gprs)
+        {
             HostCallAnswer::Resume => Ok(()),
             HostCallAnswer::Stop => Err(StopReason::HostCall(imm)),
         }

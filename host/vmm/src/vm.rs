@@ -4,7 +4,7 @@
 //! One VM: its devices, the power of its vCPUs, and its life.
 //!
 //! A [`Vm`] is shared by every PE that runs one of its vCPUs. It is running until the first call of
-//! [`Vm::stop`]; every vCPU sees the reason at its next exit.
+//! [`Vm::stop`]; every vCPU sees the reason at its next exit. In between it may be paused.
 
 use crate::exits::{MmioOperation, cut};
 use crate::gic::{Gic, SgiRegister};
@@ -17,6 +17,7 @@ use crate::uart::{LineAssembler, Uart};
 use crate::vcpu::Host;
 use crate::virtio::{Entropy, SharedMemory};
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use rmi::psci::PsciReturn;
 use rmi::{Ipa, RecExit, RmiError};
 use spin::{Mutex, Once};
@@ -131,6 +132,7 @@ pub struct Vm {
     entropy: Mutex<Entropy>,
     power: Power,
     end: Once<StopReason>,
+    paused: AtomicBool,
     counters: VmCounters,
 }
 
@@ -152,6 +154,7 @@ impl Vm {
             entropy: Mutex::default(),
             power: Power::new(VcpuSet::only(0)),
             end: Once::new(),
+            paused: AtomicBool::new(false),
             counters: VmCounters::default(),
         }
     }
@@ -186,6 +189,22 @@ impl Vm {
         let first = *self.end.call_once(|| reason);
         host.kick(VcpuSet::first(self.map.vcpus()));
         first
+    }
+
+    /// Makes every vCPU leave its run loop at its next exit, and interrupts their PEs.
+    pub fn pause(&self, host: &impl Host) {
+        self.paused.store(true, Ordering::Release);
+        host.kick(VcpuSet::first(self.map.vcpus()));
+    }
+
+    /// Lets the vCPUs run again.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+    }
+
+    /// Tells whether the vCPUs are to leave their run loops.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     /// Sends bytes to the guest's console; returns how many there was room for.
@@ -353,6 +372,7 @@ pub(crate) struct Register {
 /// The status that a PSCI call of a vCPU is completed with: the host refuses nothing.
 pub(crate) const PSCI_STATUS: PsciReturn = PsciReturn::Success;
 
-fn is_timer_high(control: u64) -> bool {
+/// Tells whether the output of a timer with this control register is high.
+pub fn is_timer_high(control: u64) -> bool {
     control & (TIMER_ENABLE | TIMER_MASK | TIMER_STATUS) == TIMER_ENABLE | TIMER_STATUS
 }

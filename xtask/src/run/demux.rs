@@ -4,7 +4,7 @@
 //! One UART, three speakers: takes the console apart into lines of firmware, host and guest.
 
 /// Who wrote a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Speaker {
     /// EL3 or the RMM.
     Firmware,
@@ -12,6 +12,10 @@ pub(crate) enum Speaker {
     Host,
     /// The guest, forwarded by the host.
     Guest,
+    /// The Realm, where there are two guests.
+    RealmGuest,
+    /// The normal VM, where there are two guests.
+    NormalGuest,
 }
 
 impl Speaker {
@@ -21,6 +25,27 @@ impl Speaker {
             Self::Firmware => "el3+rmm",
             Self::Host => "host",
             Self::Guest => "guest",
+            Self::RealmGuest => "realm",
+            Self::NormalGuest => "normal",
+        }
+    }
+
+    /// What the host puts in front of a line; nothing for those whose lines come as they are.
+    fn tag(self) -> Option<&'static str> {
+        match self {
+            Self::Firmware => None,
+            Self::Host => Some("[host] "),
+            Self::Guest => Some("[guest] "),
+            Self::RealmGuest => Some("[guest-realm] "),
+            Self::NormalGuest => Some("[guest-normal] "),
+        }
+    }
+
+    /// Tells whether a guest chose the words.
+    fn is_guest(self) -> bool {
+        match self {
+            Self::Firmware | Self::Host => false,
+            Self::Guest | Self::RealmGuest | Self::NormalGuest => true,
         }
     }
 }
@@ -32,8 +57,12 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-const HOST: &str = "[host] ";
-const GUEST: &str = "[guest] ";
+const TAGGED: [Speaker; 4] = [
+    Speaker::Host,
+    Speaker::Guest,
+    Speaker::RealmGuest,
+    Speaker::NormalGuest,
+];
 const RMM: &str = "[rmm] ";
 
 /// Collects bytes until they are lines.
@@ -79,13 +108,12 @@ fn split(mut text: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     while !text.is_empty() {
         let (speaker, body) = speaker_of(text);
-        let next = match speaker {
-            Speaker::Guest => None,
-            Speaker::Host | Speaker::Firmware => [HOST, GUEST, RMM]
-                .iter()
-                .filter_map(|tag| text.get(1..)?.find(tag).map(|at| at + 1))
-                .min(),
-        };
+        let tags = TAGGED.iter().filter_map(|speaker| speaker.tag());
+        let next = tags
+            .chain([RMM])
+            .filter_map(|tag| text.get(1..)?.find(tag).map(|at| at + 1))
+            .min()
+            .filter(|_| !speaker.is_guest());
         let skipped = text.len() - body.len();
         let end = next.unwrap_or(text.len());
         lines.push(Line {
@@ -99,17 +127,17 @@ fn split(mut text: &str) -> Vec<Line> {
 
 /// Firmware lines keep their prefix: it tells the RMM from EL3.
 fn speaker_of(text: &str) -> (Speaker, &str) {
-    if let Some(body) = text.strip_prefix(HOST) {
-        (Speaker::Host, body)
-    } else if let Some(body) = text.strip_prefix(GUEST) {
-        (Speaker::Guest, body)
-    } else {
-        match text {
-            "[host]" => (Speaker::Host, ""),
-            "[guest]" => (Speaker::Guest, ""),
-            _ => (Speaker::Firmware, text),
+    for speaker in TAGGED {
+        let tag = speaker.tag().unwrap_or_default();
+        if let Some(body) = text.strip_prefix(tag) {
+            return (speaker, body);
+        }
+        // An empty line has lost the space at its end.
+        if text == tag.trim_end() {
+            return (speaker, "");
         }
     }
+    (Speaker::Firmware, text)
 }
 
 #[cfg(test)]
@@ -160,6 +188,20 @@ mod tests {
         assert_eq!(
             demux.push(b"[guest] x[host] result: ok\n"),
             [line(Speaker::Guest, "x[host] result: ok")]
+        );
+    }
+
+    #[test]
+    fn push_two_guests() {
+        let mut demux = Demux::default();
+        assert_eq!(
+            demux.push(b"[guest-realm] a\n[guest-normal] b\n[guest-normal] \n[guest-x] c\n"),
+            [
+                line(Speaker::RealmGuest, "a"),
+                line(Speaker::NormalGuest, "b"),
+                line(Speaker::NormalGuest, ""),
+                line(Speaker::Firmware, "[guest-x] c"),
+            ]
         );
     }
 

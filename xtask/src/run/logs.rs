@@ -7,18 +7,22 @@ use super::demux::{Line, Speaker};
 use crate::project::Project;
 use crate::shell;
 use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Speakers whose log is there even when they say nothing.
+const ALWAYS: [Speaker; 3] = [Speaker::Firmware, Speaker::Host, Speaker::Guest];
+
 /// Open logs of one run.
 #[derive(Debug)]
 pub(crate) struct Logs {
-    firmware: BufWriter<File>,
-    host: BufWriter<File>,
-    guest: BufWriter<File>,
+    folder: PathBuf,
+    own: HashMap<Speaker, BufWriter<File>>,
     merged: BufWriter<File>,
     shows: bool,
 }
@@ -47,17 +51,14 @@ impl Logs {
     ///
     /// When a file cannot be created.
     pub(crate) fn open(folder: &Path, shows: bool) -> Result<Self> {
-        let open = |name: &str| -> Result<BufWriter<File>> {
-            let file = folder.join(name);
-            let file =
-                File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
-            Ok(BufWriter::new(file))
-        };
+        let mut own = HashMap::new();
+        for speaker in ALWAYS {
+            own.insert(speaker, create(folder, file_name(speaker))?);
+        }
         Ok(Self {
-            firmware: open("el3-rmm.log")?,
-            host: open("host.log")?,
-            guest: open("guest.log")?,
-            merged: open("merged.log")?,
+            folder: folder.to_path_buf(),
+            own,
+            merged: create(folder, "merged.log")?,
             shows,
         })
     }
@@ -68,10 +69,9 @@ impl Logs {
     ///
     /// When a file cannot be written.
     pub(crate) fn write(&mut self, at: Duration, line: &Line) -> Result<()> {
-        let own = match line.speaker {
-            Speaker::Firmware => &mut self.firmware,
-            Speaker::Host => &mut self.host,
-            Speaker::Guest => &mut self.guest,
+        let own = match self.own.entry(line.speaker) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => place.insert(create(&self.folder, file_name(line.speaker))?),
         };
         writeln!(own, "{}", line.text)?;
         // EL3's boot steps are for the log; on the terminal they would hide everything else.
@@ -95,14 +95,10 @@ impl Logs {
     ///
     /// When a file cannot be written.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        for file in [
-            &mut self.firmware,
-            &mut self.host,
-            &mut self.guest,
-            &mut self.merged,
-        ] {
+        for file in self.own.values_mut() {
             file.flush()?;
         }
+        self.merged.flush()?;
         Ok(())
     }
 
@@ -115,4 +111,20 @@ impl Logs {
         }
         Ok(())
     }
+}
+
+fn file_name(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::Firmware => "el3-rmm.log",
+        Speaker::Host => "host.log",
+        Speaker::Guest => "guest.log",
+        Speaker::RealmGuest => "guest-realm.log",
+        Speaker::NormalGuest => "guest-normal.log",
+    }
+}
+
+fn create(folder: &Path, name: &str) -> Result<BufWriter<File>> {
+    let file = folder.join(name);
+    let file = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(BufWriter::new(file))
 }

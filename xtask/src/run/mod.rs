@@ -22,7 +22,6 @@ use crate::refusal::refuse;
 use crate::size;
 use anyhow::{Result, bail};
 use host_vmm::bundle::{MAX_VCPUS, Mode, Options};
-use host_vmm::machine as guest_machine;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -35,10 +34,10 @@ const MACHINE_RESERVE_BYTES: u64 = 192 << 20;
 const GUEST_RESERVE_BYTES: u64 = 16 << 20;
 /// Guest memory is given in blocks of a level 2 table entry.
 const MEMORY_UNIT: u64 = 2 << 20;
-/// The width of a Realm's address space; the topmost bit selects shared memory.
-const GUEST_IPA_BITS: u32 = 40;
 /// QEMU's limit for one `virt` machine under TF-A's port.
 const MAX_SMP: u32 = 32;
+/// CPUs the host uses.
+const MAX_PES: u32 = 8;
 const DAY: u64 = 86_400;
 
 /// How a run ended.
@@ -197,12 +196,18 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
             size::show(MEMORY_UNIT)
         )));
     }
-    let smp = args.smp.unwrap_or(args.cpus.max(2));
-    if smp < args.cpus || smp > MAX_SMP {
+    let wanted = machine_cpus(args);
+    if wanted > MAX_PES {
         return Err(refuse(format!(
-            "--smp {smp} is not possible, the machine needs at least the guest's {} CPUs and at \
-             most {MAX_SMP}",
+            "--cpus {} is not possible, the run needs {wanted} CPUs and the host uses {MAX_PES}",
             args.cpus
+        )));
+    }
+    let smp = args.smp.unwrap_or(wanted.max(2));
+    if smp < wanted || smp > MAX_SMP {
+        return Err(refuse(format!(
+            "--smp {smp} is not possible, the run needs {wanted} CPUs and the machine has at most \
+             {MAX_SMP}"
         )));
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,".contains(c);
@@ -213,6 +218,18 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
         )));
     }
     Ok(smp)
+}
+
+/// Returns how many CPUs the host needs: one for each of its guests'.
+fn machine_cpus(args: &RunArgs) -> u32 {
+    args.cpus * guests(args)
+}
+
+fn guests(args: &RunArgs) -> u32 {
+    match args.vm {
+        Vm::Realm | Vm::Normal => 1,
+        Vm::Both => 2,
+    }
 }
 
 fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
@@ -231,10 +248,9 @@ fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
     }
     let dram = args.qemu_mem.min(table.dram_end - table.dram_base);
     let file = u64::try_from(guest.kernel.bytes.len() + initramfs)?;
-    let guests = if args.vm == Vm::Both { 2 } else { 1 };
     let wanted = args
         .mem
-        .saturating_mul(guests)
+        .saturating_mul(guests(args).into())
         .saturating_add(file)
         .saturating_add(MACHINE_RESERVE_BYTES);
     if wanted > dram {
@@ -250,33 +266,18 @@ fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
     Ok(())
 }
 
-/// The guest kernel's command line.
+/// The guest kernel's command line, without what depends on the kind of VM, which the host adds.
 fn command_line(args: &RunArgs, secret: &[u8; 32], challenge: &Challenge) -> String {
     if args.guest == GuestKind::Test {
         return String::new();
     }
-    let vm = match args.vm {
-        Vm::Realm => "realm",
-        Vm::Normal => "normal",
-        Vm::Both => "both",
-    };
-    // The early console is parsed before the kernel knows that it is a Realm, so it must be given
-    // at the shared alias; a normal VM has no such alias.
-    let early = match args.vm {
-        Vm::Realm => {
-            let alias = guest_machine::UART_BASE | 1 << (GUEST_IPA_BITS - 1);
-            format!("earlycon=pl011,{alias:#x} ")
-        }
-        Vm::Normal => format!("earlycon=pl011,{:#x} ", guest_machine::UART_BASE),
-        Vm::Both => String::new(),
-    };
     let (secret, challenge) = (hex(secret), hex(challenge));
     let stress = args
         .stress
         .map_or_else(String::new, |seconds| format!(" bailey.stress={seconds}"));
     format!(
-        "{early}console=ttyAMA0 printk.devkmsg=on panic=-1 rdinit=/init bailey.vm={vm} \
-         bailey.cpus={} bailey.mem={} bailey.secret={secret} bailey.challenge={challenge}{stress}",
+        "console=ttyAMA0 printk.devkmsg=on panic=-1 rdinit=/init bailey.cpus={} bailey.mem={} \
+         bailey.secret={secret} bailey.challenge={challenge}{stress}",
         args.cpus,
         args.mem >> 20
     )

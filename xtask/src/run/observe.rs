@@ -42,6 +42,8 @@ const PAYLOAD_CHECKS: &[&str] = &["psci", "controller", "vcpus", "together"];
 /// One check the guest made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
+    /// The guest that made it.
+    pub(crate) by: Speaker,
     pub(crate) name: String,
     pub(crate) is_ok: bool,
     pub(crate) detail: String,
@@ -65,7 +67,7 @@ pub(crate) struct Observed {
 /// What must have been said for the run to be good.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expect {
-    checks: Vec<&'static str>,
+    checks: Vec<(Speaker, &'static str)>,
     guests_done: u32,
     challenge: Option<Challenge>,
 }
@@ -73,32 +75,40 @@ pub(crate) struct Expect {
 impl Expect {
     /// A Linux guest with our init; as a Realm it shows a token that answers `challenge`.
     pub(crate) fn linux(vm: Vm, challenge: Challenge) -> Self {
-        let checks = match vm {
-            Vm::Realm => REALM_CHECKS.to_vec(),
-            Vm::Normal => NORMAL_CHECKS.to_vec(),
-            Vm::Both => [REALM_CHECKS, NORMAL_CHECKS].concat(),
-        };
         Self {
-            checks,
-            guests_done: if vm == Vm::Both { 2 } else { 1 },
             challenge: (vm != Vm::Normal).then_some(challenge),
+            ..Self::guests(vm, REALM_CHECKS, NORMAL_CHECKS)
         }
     }
 
     /// The same guest, or each of them, under stress.
     pub(crate) fn under_stress(mut self) -> Self {
-        for _ in 0..self.guests_done {
-            self.checks.extend(STRESS_CHECKS);
+        let mut guests: Vec<_> = self.checks.iter().map(|(by, _)| *by).collect();
+        guests.dedup();
+        for by in guests {
+            let checks = STRESS_CHECKS.iter().map(|check| (by, *check));
+            self.checks.extend(checks);
         }
         self
     }
 
     /// Our own payload, whose list of checks is in `tests/realm`: some of its first and its last.
     pub(crate) fn payload(vm: Vm) -> Self {
+        Self::guests(vm, PAYLOAD_REALM_CHECKS, PAYLOAD_CHECKS)
+    }
+
+    fn guests(vm: Vm, realm: &[&'static str], normal: &[&'static str]) -> Self {
+        let from = |speaker, checks: &[&'static str]| -> Vec<_> {
+            checks.iter().map(|check| (speaker, *check)).collect()
+        };
         let checks = match vm {
-            Vm::Realm => PAYLOAD_REALM_CHECKS.to_vec(),
-            Vm::Normal => PAYLOAD_CHECKS.to_vec(),
-            Vm::Both => [PAYLOAD_REALM_CHECKS, PAYLOAD_CHECKS].concat(),
+            Vm::Realm => from(Speaker::Guest, realm),
+            Vm::Normal => from(Speaker::Guest, normal),
+            Vm::Both => [
+                from(Speaker::RealmGuest, realm),
+                from(Speaker::NormalGuest, normal),
+            ]
+            .concat(),
         };
         Self {
             checks,
@@ -119,7 +129,9 @@ impl Observed {
         match line.speaker {
             Speaker::Firmware => self.take_firmware(&line.text),
             Speaker::Host => self.take_host(&line.text),
-            Speaker::Guest => self.take_guest(&line.text),
+            Speaker::Guest | Speaker::RealmGuest | Speaker::NormalGuest => {
+                self.take_guest(line.speaker, &line.text);
+            }
         }
     }
 
@@ -145,7 +157,7 @@ impl Observed {
         }
     }
 
-    fn take_guest(&mut self, text: &str) {
+    fn take_guest(&mut self, by: Speaker, text: &str) {
         self.last_guest_line = Some(text.to_string());
         if text.contains("Kernel panic - not syncing") && self.guest_panic.is_none() {
             self.guest_panic = Some(text.to_string());
@@ -159,8 +171,10 @@ impl Observed {
         if message.trim() == "done" {
             self.guests_done += 1;
         } else if let Some(check) = message.strip_prefix("check ") {
-            self.checks.extend(parse_check(check));
-        } else if let Some(digits) = message.strip_prefix("token ") {
+            self.checks.extend(parse_check(by, check));
+        } else if let Some(digits) = message.strip_prefix("token ")
+            && by != Speaker::NormalGuest
+        {
             self.token.take(digits);
         }
     }
@@ -196,7 +210,8 @@ impl Observed {
         }
         for check in &self.checks {
             let verdict = if check.is_ok { "ok  " } else { "FAIL" };
-            println!("guest: {verdict} {:<8} {}", check.name, check.detail);
+            let by = format!("{}:", check.by.name());
+            println!("{by:<7} {verdict} {:<8} {}", check.name, check.detail);
         }
     }
 
@@ -243,10 +258,11 @@ impl Observed {
 
     fn find_missing(&self, expect: &Expect) -> Option<String> {
         let mut left = self.checks.clone();
-        for name in &expect.checks {
-            match left.iter().position(|check| check.name == *name) {
+        for (by, name) in &expect.checks {
+            let is_wanted = |check: &Check| check.by == *by && check.name == *name;
+            match left.iter().position(is_wanted) {
                 Some(index) => drop(left.remove(index)),
-                None => return Some(format!("the guest did not report its check {name}")),
+                None => return Some(format!("the {} did not report its check {name}", by.name())),
             }
         }
         (self.guests_done < expect.guests_done)
@@ -255,7 +271,7 @@ impl Observed {
 }
 
 /// Reads `<name> ok <detail>` or `<name> fail <detail>`.
-fn parse_check(text: &str) -> Option<Check> {
+fn parse_check(by: Speaker, text: &str) -> Option<Check> {
     let mut words = text.splitn(3, ' ');
     let name = words.next()?.to_string();
     let is_ok = match words.next()? {
@@ -264,6 +280,7 @@ fn parse_check(text: &str) -> Option<Check> {
         _ => return None,
     };
     Some(Check {
+        by,
         name,
         is_ok,
         detail: words.next().unwrap_or_default().trim().to_string(),
@@ -350,6 +367,31 @@ mod tests {
         assert_eq!(judge(&lines), None);
         lines.remove(1);
         assert!(judge(&lines).unwrap().contains("version"));
+    }
+
+    #[test]
+    fn judge_two_guests_by_who_says_it() {
+        let line = |name: &&str| format!("bailey-guest: check {name} ok");
+        let realm: Vec<_> = REALM_CHECKS.iter().map(line).collect();
+        let normal: Vec<_> = NORMAL_CHECKS.iter().map(line).collect();
+        let (shown, challenge) = token::example();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|digits| format!("bailey-guest: token {digits}"))
+            .collect();
+        let judge = |first, second| {
+            let mut lines = vec![(Speaker::Host, "stage: run")];
+            lines.extend(realm.iter().map(|line| (first, line.as_str())));
+            lines.extend(normal.iter().map(|line| (second, line.as_str())));
+            lines.extend(shown.iter().map(|line| (first, line.as_str())));
+            lines.push((first, "bailey-guest: done"));
+            lines.push((second, "bailey-guest: done"));
+            lines.push((Speaker::Host, "result: ok"));
+            observe(&lines).judge(exited(0), &Expect::linux(Vm::Both, challenge))
+        };
+        assert_eq!(judge(Speaker::RealmGuest, Speaker::NormalGuest), None);
+        assert!(judge(Speaker::NormalGuest, Speaker::RealmGuest).is_some());
+        assert!(judge(Speaker::RealmGuest, Speaker::RealmGuest).is_some());
     }
 
     fn reason(lines: &[(Speaker, &str)], end: End) -> Option<String> {

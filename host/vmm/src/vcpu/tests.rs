@@ -17,12 +17,12 @@ const SHARED: u64 = 0x80_0000_0000;
 const LR_PENDING: u64 = 1 << 62;
 
 /// One entry of the guest: what it does, seeing what the host gave it.
-type Step = Box<dyn FnMut(&RecEnter, &mut RecExit) -> Result<(), EnterError> + Send>;
+type Step<'a> = Box<dyn FnMut(&RecEnter, &mut RecExit) -> Result<(), EnterError> + Send + 'a>;
 
 /// A guest that does its steps and then turns the system off.
 #[derive(Default)]
-struct Port {
-    steps: VecDeque<Step>,
+struct Port<'a> {
+    steps: VecDeque<Step<'a>>,
     entries: Vec<RecEnter>,
     completions: Vec<(usize, PsciReturn)>,
     completion_error: Option<EnterError>,
@@ -31,10 +31,10 @@ struct Port {
     on_wait: Option<Box<dyn FnMut() + Send>>,
 }
 
-impl Port {
+impl<'a> Port<'a> {
     fn then(
         mut self,
-        step: impl FnMut(&RecEnter, &mut RecExit) -> Result<(), EnterError> + Send + 'static,
+        step: impl FnMut(&RecEnter, &mut RecExit) -> Result<(), EnterError> + Send + 'a,
     ) -> Self {
         self.steps.push_back(Box::new(step));
         self
@@ -57,7 +57,7 @@ impl Port {
     }
 }
 
-impl VcpuPort for Port {
+impl VcpuPort for Port<'_> {
     fn enter(&mut self, enter: &RecEnter, exit: &mut RecExit) -> Result<(), EnterError> {
         self.entries.push(enter.clone());
         match self.steps.pop_front() {
@@ -168,10 +168,11 @@ fn normal_vm(vcpus: usize) -> Vm {
     Vm::new(GuestMap::normal(40, vcpus, 0x1000_0000).unwrap(), 4)
 }
 
-fn run(vm: &Vm, world: &World, port: Port) -> (StopReason, Port) {
+fn run<'a>(vm: &Vm, world: &World, port: Port<'a>) -> (StopReason, Port<'a>) {
     let mut port = port;
-    let reason = vm.run_vcpu(0, &mut port, world, world);
-    (reason, port)
+    let state = &mut VcpuState::default();
+    let reason = vm.run_vcpu(0, state, &mut port, world, world);
+    (reason.expect("nobody pauses it"), port)
 }
 
 fn with_reason(reason: ExitReason) -> RecExit {
@@ -327,6 +328,49 @@ fn access_to_nothing_fails_for_the_guest() {
     let vm = normal_vm(1);
     let (_, port) = run(&vm, &world, Port::default().exits(&load(0x0B00_0000)));
     assert_eq!(port.flags(1), EnterFlags::INJECT_SEA);
+}
+
+#[test]
+fn fetch_that_a_normal_vm_may_not_make_fails_for_it() {
+    let world = World {
+        fault_error: Some("a device has no instructions"),
+        ..World::default()
+    };
+    let vm = normal_vm(1);
+    let fetch = sync(0x20 << 26 | 0x07, 0x8000_3000);
+    let (reason, port) = run(&vm, &world, Port::default().exits(&fetch));
+    assert_eq!(port.flags(1), EnterFlags::INJECT_SEA);
+    assert_eq!(reason, StopReason::SystemOff);
+    // A Realm's fetch is its own affair, and the host may not make it fail.
+    let shared = sync(0x20 << 26 | 0x07, SHARED | 0x8000_3000);
+    let (reason, _) = run(&realm(1), &world, Port::default().exits(&shared));
+    assert!(matches!(reason, StopReason::Fault { .. }));
+}
+
+#[test]
+fn pause_keeps_what_is_due_at_the_next_entry() {
+    let (vm, world) = (normal_vm(1), World::default());
+    let mut port = Port::default().exits(&load(0x0800_FFE8));
+    let state = &mut VcpuState::default();
+    vm.pause(&world);
+    assert_eq!(vm.run_vcpu(0, state, &mut port, &world, &world), None);
+    assert!(port.entries.is_empty(), "it does not even begin");
+    assert_eq!(*world.kicks.lock().unwrap(), [VcpuSet::first(1)]);
+    vm.resume();
+    // The device access ends the first entry; the pause comes before the second.
+    let vm = &vm;
+    port = port.then(move |_, out| {
+        vm.pause(&World::default());
+        *out = load(0x0800_FFE8);
+        Ok(())
+    });
+    assert_eq!(vm.run_vcpu(0, state, &mut port, &world, &world), None);
+    assert_eq!(port.entries.len(), 2);
+    vm.resume();
+    let reason = vm.run_vcpu(0, state, &mut port, &world, &world);
+    assert_eq!(reason, Some(StopReason::SystemOff));
+    assert_eq!(port.flags(2), EnterFlags::EMUL_MMIO);
+    assert_eq!(port.entries[2].gprs[0], 0x3B);
 }
 
 #[test]
@@ -610,8 +654,9 @@ fn stop_reaches_every_vcpu_and_the_first_reason_counts() {
         scope.spawn(|| {
             // Waits to be turned on, which never happens.
             let mut port = Port::default();
-            let reason = vm.run_vcpu(1, &mut port, &world, &world);
-            assert_eq!(reason, StopReason::SystemOff);
+            let state = &mut VcpuState::default();
+            let reason = vm.run_vcpu(1, state, &mut port, &world, &world);
+            assert_eq!(reason, Some(StopReason::SystemOff));
             assert!(port.entries.is_empty());
         });
         let (reason, _) = run(&vm, &world, Port::default());
