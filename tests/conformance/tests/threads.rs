@@ -307,31 +307,46 @@ fn recs_are_destroyed_while_others_enter_them() {
 /// What a Realm learns of its processors does not depend on entries that the Host tries meanwhile.
 #[test]
 fn processor_is_off_while_entries_of_it_fail() {
-    with_site(&machine(), |site| {
-        let (caller, target) = build(site, |w| {
-            let realm = w.realm()?;
-            w.load_program(&realm)?;
-            let recs = (w.rec(&realm, Runnable::Yes)?, w.rec(&realm, Runnable::No)?);
-            w.activate(&realm)?;
-            Ok(recs)
-        });
-        std::thread::scope(|scope| {
-            let asker = scope.spawn(|| {
-                let ask = |fid| ask(site, &caller, &target, fid);
-                let infos: Vec<_> = (0..CALLS)
-                    .map(|_| ask(psci::FID_AFFINITY_INFO_64))
-                    .collect();
-                let off = PsciReturn::Off.to_register();
-                assert!(infos.iter().all(|info| *info == off), "AFFINITY_INFO");
-                assert_eq!(ask(psci::FID_CPU_ON_64), 0, "CPU_ON");
+    for _ in 0..10 {
+        with_site(&machine(), |site| {
+            let (caller, targets) = build(site, |w| {
+                let realm = w.realm()?;
+                w.load_program(&realm)?;
+                let caller = w.rec(&realm, Runnable::Yes)?;
+                let targets: Vec<_> = (1..16)
+                    .map(|_| w.rec(&realm, Runnable::No))
+                    .collect::<Result<_, _>>()?;
+                w.activate(&realm)?;
+                Ok((caller, targets))
             });
-            let mut port = InProcess::new(site);
-            let (rec, run_ptr) = (target.rec, target.run);
-            while !asker.is_finished() {
-                call(&mut port, Command::RecEnter { rec, run_ptr });
-            }
-            asker.join().unwrap();
+            turn_on_while_entering(site, &caller, &targets);
         });
+    }
+}
+
+/// Has the Realm look at each target and turn it on, while another PE tries to enter that one.
+fn turn_on_while_entering(site: Site<'_>, caller: &Rec, targets: &[Rec]) {
+    let current = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let off = PsciReturn::Off.to_register();
+            for (n, target) in targets.iter().enumerate() {
+                current.store(n, Ordering::Relaxed);
+                for _ in 0..CALLS / 50 {
+                    let info = ask(site, caller, target, psci::FID_AFFINITY_INFO_64);
+                    assert_eq!(info, off, "AFFINITY_INFO");
+                }
+                let result = ask(site, caller, target, psci::FID_CPU_ON_64);
+                assert_eq!(result, 0, "CPU_ON");
+            }
+        });
+        let mut port = InProcess::new(site);
+        while !asker.is_finished() {
+            let Rec { rec, run, .. } = targets[current.load(Ordering::Relaxed)];
+            let run_ptr = run;
+            call(&mut port, Command::RecEnter { rec, run_ptr });
+        }
+        asker.join().unwrap();
     });
 }
 
