@@ -162,7 +162,7 @@ fn rtt_fold_forgets_the_pages_of_the_whole_block() {
         w.assert_delegated(table);
         let rd = realm.rd;
         let destroyed = w.registers(Command::DataDestroy { rd, ipa: PAGE });
-        assert_eq!(destroyed, [rtt_status(2), 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(destroyed, [rtt_status(2), 0, PAGE, 0, 0, 0, 0, 0]);
         realm.table(0, 3);
         let [data, top] = w.call(Command::DataDestroy { rd, ipa: L2 - PAGE }).unwrap();
         assert_eq!([data, top], [first + L2 - PAGE, L2]);
@@ -290,7 +290,7 @@ fn unmap_unprotected_says_where_to_go_on() {
         assert_eq!(again[..2], [rtt_status(3), SHARED + 9 * PAGE]);
         assert_eq!(realm.unmap(SHARED, 2)[..2], [rtt_status(2), SHARED]);
         let inside = realm.unmap(SHARED + L2 + PAGE, 3);
-        assert_eq!(inside[..2], [rtt_status(2), SHARED + L2]);
+        assert_eq!(inside[..2], [rtt_status(2), SHARED + L2 + PAGE]);
         assert_eq!(realm.unmap(SHARED + L2, 2)[..2], [0, SHARED + L1]);
         assert_eq!(realm.unmap(SHARED + 9 * PAGE, 3)[..2], [0, SHARED + L2]);
         assert_eq!(realm.unmap(0, 3)[..2], [1, 0]);

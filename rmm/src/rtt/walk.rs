@@ -66,6 +66,7 @@ impl<'m, 't> Start<'m, 't> {
                     index,
                     is_protected: tree.is_protected(ipa),
                     is_start: level == tree.start(),
+                    ipa,
                     base: ipa.align_down(level.block_size()),
                     entry: decode(word, level, format),
                 };
@@ -83,6 +84,7 @@ pub struct Walk<'m> {
     index: usize,
     is_protected: bool,
     is_start: bool,
+    ipa: Ipa,
     base: Ipa,
     entry: Rtte,
 }
@@ -127,8 +129,12 @@ impl<'m> Walk<'m> {
         granules.lock_inner(&self.table, inner)
     }
 
-    /// Returns the specification's `skip_non_live`: the first address of the first live entry from this
-    /// one on, or the end of the table.
+    /// Returns the specification's `skip_non_live`: where the first live entry from this one on begins, or
+    /// the end of the table. If this entry is live, it is the address of the walk.
+    ///
+    /// That address may be inside a block. RttSkipNonLiveEntries rounds down to where the block begins, but
+    /// the commands' tables of outcomes say `top == ipa`, as if a Host always asked for the beginning. A
+    /// `top` below `ipa` would send a Host back that goes on from there.
     pub fn skip_non_live<W: GranuleWindow>(&self, window: &W) -> Ipa {
         let table = self.table.map(window);
         let words = self.rest(&table);
@@ -140,7 +146,7 @@ impl<'m> Walk<'m> {
         } else {
             count_dead(words)
         };
-        self.address_of(dead)
+        self.address_of(dead).max(self.ipa)
     }
 
     /// Calls `read` with this entry and all that follow in the table.

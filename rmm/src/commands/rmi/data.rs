@@ -85,8 +85,7 @@ pub(crate) fn create_unknown<H: Hal>(
 
 /// `RMI_DATA_DESTROY`: the granule that was there, and the next live entry. Fails with INPUT on
 /// `rd_align`, `rd_bound`, `rd_state`, `ipa_align` and `ipa_bound`, then with RTT on `rtt_walk` and
-/// `rtte_state`, which name the next live entry too: the start of the block where one covers the
-/// address, as the specification's scan of the table rounds down.
+/// `rtte_state`, which name the next live entry too: the address itself where a block covers it.
 pub(crate) fn destroy<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,

@@ -180,14 +180,14 @@ impl Tree {
         }
     }
 
-    /// The next live entry of the one table.
+    /// The next live entry of the one table; the address itself if its entry is live.
     pub(super) fn skip_non_live(&self, level: i64, ipa: u64) -> u64 {
         let (table, slot) = self.slot(level, ipa);
         let found = self.tables[&table].1[slot..]
             .iter()
             .position(|entry| entry.is_live());
         let slot = found.map_or(entries(level), |found| (slot + found) as u64);
-        table.1 + slot * size(level)
+        (table.1 + slot * size(level)).max(ipa)
     }
 
     /// Returns the entries of the one table from an address on.

@@ -91,7 +91,7 @@ fn ripas(w: &mut World<'_>) -> Outcome {
     w.check_entry(&realm, PAGE, 3, [3, 0, 0, 2])
 }
 
-/// A page of a block cannot be destroyed alone; `top` is where the block begins.
+/// A page of a block cannot be destroyed alone; `top` is the page, wherever it is in the block.
 fn inside_block(w: &mut World<'_>) -> Outcome {
     let realm = realm_with_tables(w)?;
     let rd = realm.rd;
@@ -101,8 +101,11 @@ fn inside_block(w: &mut World<'_>) -> Outcome {
         ipa: BLOCK_2M,
         level: 3,
     })?;
-    let call = Call::from(Command::DataDestroy { rd, ipa: BLOCK_2M });
-    refuse(w, &call, Reply::rtt(2).with(2, BLOCK_2M))
+    for ipa in [BLOCK_2M, BLOCK_2M + PAGE, 2 * BLOCK_2M - PAGE] {
+        let call = Call::from(Command::DataDestroy { rd, ipa });
+        refuse(w, &call, Reply::rtt(2).with(2, ipa))?;
+    }
+    Ok(())
 }
 
 /// A table entry further on in the table is live.

@@ -102,9 +102,15 @@ fn top_in_concatenated(w: &mut World<'_>) -> Outcome {
     )
 }
 
-/// A block at a coarser level is live itself: `top` is the address.
+/// A block at a coarser level is live itself: `top` is the address, wherever it is in the block.
 fn block_instead(w: &mut World<'_>) -> Outcome {
     let realm = realm_with_tables(w)?;
+    let block = realm.unprotected() + BLOCK_1G;
+    w.map(&realm, block, 1, 0x8000_0000)?;
+    for ipa in [block, block + 7 * BLOCK_2M] {
+        let call = Call::from(destroy(&realm, ipa, 3));
+        refuse(w, &call, Reply::rtt(1).with(2, ipa))?;
+    }
     let ipa = realm.unprotected() + BLOCK_2M;
     w.map(&realm, ipa, 2, 0x8000_0000)?;
     let call = Call::from(destroy(&realm, ipa, 3));

@@ -86,14 +86,14 @@ fn blocks(w: &mut World<'_>) -> Outcome {
     w.expect(unmap(&realm, half + BLOCK_1G, 1), wanted)
 }
 
-/// A page of a block cannot be unmapped alone; `top` is where the block begins.
+/// A page of a block cannot be unmapped alone; `top` is the page, wherever it is in the block.
 fn inside_block(w: &mut World<'_>) -> Outcome {
     let realm = realm_with_tables(w)?;
     let block = realm.unprotected() + BLOCK_2M;
     w.map(&realm, block, 2, 0)?;
     for ipa in [block, block + 5 * PAGE] {
         let call = Call::from(unmap(&realm, ipa, 3));
-        refuse(w, &call, Reply::rtt(2).with(1, block))?;
+        refuse(w, &call, Reply::rtt(2).with(1, ipa))?;
     }
     Ok(())
 }
