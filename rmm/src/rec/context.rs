@@ -22,6 +22,9 @@ const SCTLR_EE: u64 = 1 << 25;
 const MDSCR_RESET: u64 = 1 << 12;
 
 /// Makes a context, still all zeroes, that of a processor after reset which starts at `pc`.
+///
+/// The OS lock is open: only a Cold reset takes it, and it is for a debugger outside, which a Realm does
+/// not have. Software that opens it first finds nothing to do.
 pub(crate) fn reset(context: &mut RecContext, pc: u64, gprs: &[u64]) {
     for (to, from) in context.gprs.iter_mut().zip(gprs) {
         *to = *from;

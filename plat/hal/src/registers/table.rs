@@ -13,7 +13,8 @@ use super::{DebugRegister, Encoding, Register, Treatment};
 const TDA: Trap = Set(Mdcr, 9);
 const TDOSA: Trap = Set(Mdcr, 10);
 const TDRA: Trap = Set(Mdcr, 11);
-/// `MDCR_EL2.TPM` and `TPMCR`.
+/// `MDCR_EL2.TPM` and `TPMCR`, for a Realm without a performance monitor: what is not there is undefined
+/// (RMM specification, on unavailable features), as its `ID_AA64DFR0_EL1.PMUVer` of zero says.
 const TPM: Trap = Set(Mdcr, 6);
 const TPMCR: Trap = Set(Mdcr, 5);
 /// `HCR_EL2.TERR`.
