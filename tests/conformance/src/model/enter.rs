@@ -374,7 +374,8 @@ impl Model {
             (0xC400_0001, _) => exit(Pending::Answer { x0: None }),
             (0x8400_0002, _) => {
                 self.recs.get_mut(&rec).expect("it runs").is_runnable = false;
-                exit(Pending::Gone)
+                // Turned on again, it begins anew and does what it is told then.
+                exit(Pending::Nothing)
             }
             (0x8400_0008 | 0x8400_0009, _) => {
                 realm.life = Life::Off;
