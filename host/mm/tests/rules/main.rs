@@ -8,6 +8,7 @@ mod faults;
 mod guest;
 mod machine;
 mod model;
+mod names;
 mod realm;
 mod rmm;
 mod threads;
