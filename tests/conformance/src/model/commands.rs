@@ -447,8 +447,6 @@ impl Model {
         if is_cpu_on && result == 0 {
             let to = self.recs.get_mut(&target)?;
             to.is_runnable = true;
-            // Its program starts anew, wherever it turned itself off.
-            to.pending = Pending::Nothing;
         }
         let from = self.recs.get_mut(&calling)?;
         from.psci = None;
