@@ -169,6 +169,9 @@ pub trait RmiPort {
     /// Returns the result of the last action when `exit` is how the program says that it is done.
     fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult>;
 
+    /// Has the Host's timer interrupt the next call, so many ticks from now. The call takes the alarm back.
+    fn set_alarm(&mut self, _ticks: u64) {}
+
     /// Puts the vector registers of the Host into this state, with contents that `seed` names. Nothing
     /// but calls may change them until [`Self::check_vectors`]. False where there is no such state.
     fn fill_vectors(&mut self, _state: HostVectors, _seed: u64) -> bool {

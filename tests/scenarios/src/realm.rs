@@ -10,6 +10,7 @@
 
 mod debug;
 mod exits;
+mod gic;
 mod interrupts;
 mod payload;
 mod pmu;
@@ -28,6 +29,7 @@ use crate::world::World;
 pub(crate) const GROUPS: &[&[Scenario]] = &[
     debug::SCENARIOS,
     exits::SCENARIOS,
+    gic::SCENARIOS,
     interrupts::SCENARIOS,
     pmu::SCENARIOS,
     registers::SCENARIOS,

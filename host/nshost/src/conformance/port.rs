@@ -26,7 +26,7 @@ use super::program;
 use super::registers::Filled;
 use super::simd::Simd;
 use crate::machine::Machine;
-use crate::{guarded, pe, timer};
+use crate::{gic, guarded, pe, timer};
 
 /// Registers of a reply that EL3 passes on: x0 to x4. It restores the others.
 const REPLY_REGISTERS: usize = 5;
@@ -41,6 +41,7 @@ pub(super) struct TargetPort<'a> {
     host: &'a Host<Machine>,
     payload: &'a [u8],
     simd: Simd,
+    alarm_ticks: Option<u64>,
     not_delegable: u64,
     beyond_memory: u64,
     filled: Option<Filled>,
@@ -54,6 +55,7 @@ impl<'a> TargetPort<'a> {
             host,
             payload,
             simd: Simd::new(),
+            alarm_ticks: None,
             not_delegable: platform.gicd,
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
             filled: None,
@@ -109,7 +111,14 @@ fn read_exit(enter: [u64; 8]) -> RecExit {
 
 impl RmiPort for TargetPort<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
-        self.issue(registers)
+        let Some(ticks) = self.alarm_ticks.take() else {
+            return self.issue(registers);
+        };
+        timer::set_alarm(timer::now() + ticks);
+        let reply = self.issue(registers);
+        timer::clear_alarm();
+        while gic::acknowledge().is_some() {}
+        reply
     }
 
     fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During> {
@@ -212,6 +221,10 @@ impl RmiPort for TargetPort<'_> {
 
     fn take_result(&mut self, exit: &RecExit) -> Option<RealmResult> {
         program::result(exit)
+    }
+
+    fn set_alarm(&mut self, ticks: u64) {
+        self.alarm_ticks = Some(ticks);
     }
 
     fn fill_vectors(&mut self, state: HostVectors, seed: u64) -> bool {
