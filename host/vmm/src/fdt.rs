@@ -9,9 +9,9 @@
 
 use crate::image::{DEVICE_TREE_ROOM, Placed};
 use crate::machine::{
-    ENTROPY_BASE, ENTROPY_BYTES, ENTROPY_INTID, GICD_BASE, GICD_BYTES, GICR_BASE, GICR_BYTES,
-    GuestMap, MAINTENANCE_INTID, PHYSICAL_TIMER_INTID, RAM_BASE, UART_BASE, UART_BYTES, UART_INTID,
-    VIRTUAL_TIMER_INTID, mpidr_of,
+    CLOCK_BASE, CLOCK_BYTES, ENTROPY_BASE, ENTROPY_BYTES, ENTROPY_INTID, GICD_BASE, GICD_BYTES,
+    GICR_BASE, GICR_BYTES, GuestMap, MAINTENANCE_INTID, PHYSICAL_TIMER_INTID, RAM_BASE, UART_BASE,
+    UART_BYTES, UART_INTID, VIRTUAL_TIMER_INTID, mpidr_of,
 };
 use alloc::format;
 use alloc::string::String;
@@ -120,6 +120,11 @@ impl GuestTree<'_> {
             .child(self.interrupt_controller()?)
             .child(clock()?)
             .child(uart()?);
+        let root = if self.map.has_clock() {
+            root.child(board_clock()?)
+        } else {
+            root
+        };
         let root = if self.has_entropy {
             root.child(entropy()?)
         } else {
@@ -225,6 +230,14 @@ fn uart() -> Result<Node, TreeError> {
         .with("interrupts", [KIND_SPI, UART_INTID - FIRST_SPI, LEVEL_HIGH])?
         .with("clocks", [CLOCK_HANDLE, CLOCK_HANDLE])?
         .with("clock-names", strings(&["uartclk", "apb_pclk"]))
+}
+
+fn board_clock() -> Result<Node, TreeError> {
+    Node::new(&format!("rtc@{CLOCK_BASE:x}"))?
+        .with("compatible", strings(&["arm,pl031", "arm,primecell"]))?
+        .with("reg", reg(&[(CLOCK_BASE, CLOCK_BYTES)]))?
+        .with("clocks", CLOCK_HANDLE)?
+        .with("clock-names", "apb_pclk")
 }
 
 /// The device's accesses to memory are coherent with the guest's caches.
@@ -412,6 +425,30 @@ mod tests {
         assert_eq!(words(chosen, "linux,initrd-end"), [0, 0x8300_1234]);
         assert_eq!(chosen.property("rng-seed").unwrap().value(), [7; 32]);
         assert_eq!(words(chosen, "kaslr-seed"), [0, 9]);
+    }
+
+    #[test]
+    fn board_clock_is_there_when_the_machine_has_it() {
+        let bytes = sample("").unwrap();
+        assert!(
+            Fdt::new(&bytes)
+                .unwrap()
+                .find_node("/rtc@9010000")
+                .is_none()
+        );
+        let map = GuestMap::normal(40, 1, 0x1000_0000).unwrap().with_clock();
+        let tree = GuestTree {
+            map: &map,
+            command_line: "",
+            initrd: None,
+            seed: None,
+            has_entropy: false,
+        };
+        let bytes = tree.to_bytes().unwrap();
+        let tree = Fdt::new(&bytes).unwrap();
+        let clock = tree.find_node("/rtc@9010000").unwrap();
+        assert!(clock.is_compatible("arm,pl031"));
+        assert_eq!(ranges(clock), [(0x0901_0000, 0x1000)]);
     }
 
     #[test]

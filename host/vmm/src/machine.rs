@@ -31,6 +31,11 @@ pub const ENTROPY_BASE: u64 = 0x0A00_0000;
 /// Size of its registers in bytes.
 pub const ENTROPY_BYTES: u64 = 0x200;
 
+/// Where a normal VM has the board's own clock, a PL031, if it is given it.
+pub const CLOCK_BASE: u64 = 0x0901_0000;
+/// Size of its registers in bytes.
+pub const CLOCK_BYTES: u64 = 0x1000;
+
 /// Interrupt of the PL011: SPI 1.
 pub const UART_INTID: u32 = 33;
 /// Interrupt of the source of random numbers: SPI 2.
@@ -118,7 +123,7 @@ pub enum Half {
 /// What the guest has at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Memory; the address without the alias bit.
+    /// Memory, or a page of a device that is mapped; the address without the alias bit.
     Memory(Ipa),
     /// A device register.
     Device(Device, u64),
@@ -146,6 +151,7 @@ pub struct GuestMap {
     is_realm: bool,
     vcpus: usize,
     memory_bytes: u64,
+    has_clock: bool,
 }
 
 impl GuestMap {
@@ -169,11 +175,26 @@ impl GuestMap {
             is_realm,
             vcpus,
             memory_bytes,
+            has_clock: false,
         };
         let space = 1_u64.checked_shl(ipa_bits.checked_sub(u32::from(is_realm))?)?;
         let end = RAM_BASE.checked_add(memory_bytes)?;
         let is_good = (1..=MAX_VCPUS).contains(&vcpus) && memory_bytes > 0 && end <= space;
         is_good.then_some(map)
+    }
+
+    /// Returns the same machine with the board's clock, a page that is mapped and not emulated.
+    #[must_use]
+    pub fn with_clock(self) -> Self {
+        Self {
+            has_clock: true,
+            ..self
+        }
+    }
+
+    /// Tells whether the VM has the board's clock.
+    pub fn has_clock(&self) -> bool {
+        self.has_clock
     }
 
     /// Tells whether the VM is a Realm.
@@ -208,7 +229,8 @@ impl GuestMap {
     /// Returns what is at an address, whichever half names it.
     pub fn locate(&self, ipa: Ipa) -> Place {
         let address = ipa.raw() & !self.alias_bit();
-        if contains(RAM_BASE, self.memory_bytes, address) {
+        let is_clock = self.has_clock && contains(CLOCK_BASE, CLOCK_BYTES, address);
+        if is_clock || contains(RAM_BASE, self.memory_bytes, address) {
             Place::Memory(Ipa::new(address))
         } else if contains(GICD_BASE, GICD_BYTES, address) {
             Place::Device(Device::Distributor, address - GICD_BASE)
@@ -294,6 +316,16 @@ mod tests {
         assert_eq!(at(0x0A00_0200), Place::Hole);
         assert_eq!(at(0x8FFF_FFFF), Place::Memory(Ipa::new(0x8FFF_FFFF)));
         assert_eq!(at(0x9000_0000), Place::Hole);
+    }
+
+    #[test]
+    fn clock_is_mapped_where_there_is_one() {
+        let map = GuestMap::normal(40, 1, 0x1000_0000).unwrap();
+        let registers = Ipa::new(0x0901_0FE0);
+        assert_eq!(map.locate(registers), Place::Hole);
+        let map = map.with_clock();
+        assert_eq!(map.locate(registers), Place::Memory(registers));
+        assert_eq!(map.locate(Ipa::new(0x0901_1000)), Place::Hole);
     }
 
     #[test]

@@ -14,7 +14,9 @@ const REALM_CHECKS: &[&str] = &[
     "realm", "ripas", "cpus", "memory", "modules", "device", "cca", "token", "pattern",
 ];
 /// Checks a Linux guest makes as a normal VM.
-const NORMAL_CHECKS: &[&str] = &["normal", "cpus", "memory", "modules", "device", "pattern"];
+const NORMAL_CHECKS: &[&str] = &[
+    "normal", "clock", "cpus", "memory", "modules", "device", "pattern",
+];
 
 /// Checks a Linux guest makes under stress.
 const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
@@ -310,6 +312,7 @@ mod tests {
         vec![
             (Speaker::Host, "stage: run"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check normal ok x"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check clock ok x"),
             (
                 Speaker::Guest,
                 "[ 1.0] bailey-guest: check cpus ok 2 online",

@@ -11,6 +11,8 @@ pub(crate) const NAME: &str = "FVP Base RevC";
 pub(crate) const UART_BASE: usize = 0x1C09_0000;
 /// Interrupt of the console: SPI 5.
 pub(crate) const UART_INTID: u32 = 37;
+/// The clock that a normal VM is given, a PL031.
+pub(crate) const CLOCK_BASE: u64 = 0x1C17_0000;
 /// Where the guest bundle is loaded.
 pub(crate) const BUNDLE_BASE: u64 = 0x9000_0000;
 /// What the first gigabytes hold, as far as the image needs before it has read the device tree.

@@ -11,6 +11,8 @@ pub(crate) const NAME: &str = "QEMU virt";
 pub(crate) const UART_BASE: usize = 0x0900_0000;
 /// Interrupt of the console: SPI 1.
 pub(crate) const UART_INTID: u32 = 33;
+/// The clock that a normal VM is given, a PL031.
+pub(crate) const CLOCK_BASE: u64 = 0x0901_0000;
 /// Where the guest bundle is loaded.
 pub(crate) const BUNDLE_BASE: u64 = 0x7000_0000;
 /// What the first gigabytes hold, as far as the image needs before it has read the device tree.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
 //! A normal VM at NS-EL1: the host's own tables, and a switch of contexts where a Realm has the RMM.
+//!
+//! It is given one device of the board: the clock, a page that is mapped and not emulated.
 
 mod context;
 mod controls;
@@ -13,19 +15,20 @@ mod timers;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use host_mm::addr::Pfn;
 use host_mm::host::Host;
 use host_mm::realm::Geometry;
 use host_mm::stage2::Stage2;
 use host_mm::vm::{Guest, Vm as MemoryVm};
 use host_vmm::image::Layout;
-use host_vmm::machine::{GuestMap, RAM_BASE};
+use host_vmm::machine::{CLOCK_BASE, CLOCK_BYTES, GuestMap, RAM_BASE};
 use host_vmm::normal::{Cpus, Start};
 use rmi::Ipa;
 
 use crate::bundle::LoadedBundle;
-use crate::cpu;
 use crate::guest::device_tree;
 use crate::machine::Machine;
+use crate::{board, cpu};
 
 pub(crate) use lists::count as list_registers;
 pub(crate) use port::NormalPort;
@@ -35,7 +38,7 @@ const IPA_BITS: u32 = 40;
 
 /// Returns the machine of a normal VM.
 pub(crate) fn map(vcpus: usize, memory_bytes: u64) -> Option<GuestMap> {
-    GuestMap::normal(IPA_BITS, vcpus, memory_bytes)
+    GuestMap::normal(IPA_BITS, vcpus, memory_bytes).map(GuestMap::with_clock)
 }
 
 /// Makes an empty VM of the machine `map`, known to the TLB as `vmid`.
@@ -54,6 +57,10 @@ pub(crate) fn create<'h>(
     memory
         .add_memory(Ipa::new(RAM_BASE), map.memory_bytes())
         .map_err(|e| format!("the normal VM's memory cannot be described: {e:?}"))?;
+    let clock = Pfn::containing(board::CLOCK_BASE);
+    memory
+        .add_device(Ipa::new(CLOCK_BASE), CLOCK_BYTES, clock)
+        .map_err(|e| format!("the board's clock cannot be given away: {e:?}"))?;
     Ok(memory)
 }
 
