@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Boots QEMU with TF-A, our RMM and our host, and runs a guest as a Realm
+    /// Boots QEMU with TF-A, our RMM and our host, and runs a guest as a Realm, a normal VM or both
     Run(RunArgs),
     /// Runs every test: on this machine, then on the emulated one
     Test(TestArgs),
@@ -100,7 +100,7 @@ pub(crate) struct RunArgs {
     /// RMM image to use in place of ours
     #[arg(long, value_name = "IMG")]
     pub(crate) rmm: Option<PathBuf>,
-    /// CPUs of the machine [default: the guest's, at least 2]
+    /// CPUs of the machine [default: the guests', one more with --dirty-log or --invalidate, at least 2]
     #[arg(long, value_name = "N")]
     pub(crate) smp: Option<u32>,
     /// Memory of the machine

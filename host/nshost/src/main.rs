@@ -17,6 +17,7 @@ mod bundle;
 mod conformance;
 mod console;
 mod cpu;
+mod disturb;
 mod entry;
 mod exceptions;
 mod gic;

@@ -13,6 +13,7 @@ use core::ops::Range;
 use host_mm::host::Host;
 use host_mm::realm::Rec;
 use host_mm::vm::Vm as MemoryVm;
+use host_vmm::bundle::Options;
 use host_vmm::image::{KernelImage, Layout};
 use host_vmm::machine::GuestMap;
 use host_vmm::normal::Cpus;
@@ -23,6 +24,7 @@ use rmi::FeatureRegister0;
 use spin::Mutex;
 
 use crate::bundle::LoadedBundle;
+use crate::disturb::{self, Disturbances};
 use crate::guest::{Events, GuestMemory, Name};
 use crate::machine::Machine;
 use crate::normal::{self, NormalPort};
@@ -42,6 +44,7 @@ struct Prepared<'h> {
     vcpus: Vcpus,
     /// The PEs of its vCPUs.
     pes: Range<usize>,
+    disturbances: Disturbances,
 }
 
 /// The vCPUs of a guest.
@@ -62,10 +65,12 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     let before = Before::take(host);
     host.set_secret(bundle.header.secret);
-    let wanted = bundle.header.vcpus as usize * names.len();
+    let options = bundle.header.options;
+    let vcpus = bundle.header.vcpus as usize * names.len();
+    let wanted = vcpus + usize::from(disturb::is_wanted(options));
     if wanted > pe::count() {
         return Err(format!(
-            "{wanted} vCPUs need as many CPUs, there are {}",
+            "the run needs {wanted} CPUs, there are {}",
             pe::count()
         ));
     }
@@ -75,7 +80,7 @@ pub(crate) fn run(
         guests.push(prepare(host, features, bundle, *name, guests.len())?);
     }
     stage::enter("run");
-    run_vcpus(&guests)?;
+    run_vcpus(&guests, options)?;
     stage::enter("teardown");
     let mut reports = Vec::new();
     for guest in &guests {
@@ -90,6 +95,7 @@ pub(crate) fn run(
             ""
         };
         summary::report(prefix, &guest.vm, &guest.memory, sizes);
+        guest.disturbances.report(prefix, options);
     }
     stage::report();
     let ends: Vec<_> = guests
@@ -139,7 +145,18 @@ fn prepare<'h>(
         memory,
         vcpus,
         pes: place * map.vcpus()..(place + 1) * map.vcpus(),
+        disturbances: Disturbances::default(),
     })
+}
+
+impl<'h> Prepared<'h> {
+    fn target(&self) -> disturb::Target<'_, 'h> {
+        disturb::Target {
+            vm: &self.vm,
+            memory: &self.memory,
+            counters: &self.disturbances,
+        }
+    }
 }
 
 /// Finds out where everything goes in guest memory.
@@ -168,7 +185,7 @@ enum Seats<'a> {
 }
 
 /// Runs every vCPU of every guest on its PE until all guests have stopped.
-fn run_vcpus(guests: &[Prepared<'_>]) -> Result<(), String> {
+fn run_vcpus(guests: &[Prepared<'_>], options: Options) -> Result<(), String> {
     let is_alone = guests.len() == 1;
     let events: Vec<_> = guests
         .iter()
@@ -183,8 +200,13 @@ fn run_vcpus(guests: &[Prepared<'_>]) -> Result<(), String> {
         .map(|(guest, events)| Running::new(guest, events))
         .collect();
     let running = running?;
-    let pes = guests.iter().map(|guest| guest.pes.len()).sum();
+    let targets: Vec<_> = guests.iter().map(Prepared::target).collect();
+    let vcpus: usize = guests.iter().map(|guest| guest.pes.len()).sum();
+    let pes = vcpus + usize::from(disturb::is_wanted(options));
     pe::on_each(pes, &|pe| {
+        if pe == vcpus {
+            disturb::run(&targets, options);
+        }
         for guest in &running {
             if guest.guest.pes.contains(&pe) {
                 guest.run(pe - guest.guest.pes.start);

@@ -73,6 +73,29 @@ pub enum FaultClass {
     Permission,
 }
 
+impl FaultClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Translation, Self::AccessFlag, Self::Permission];
+
+    /// Returns its place in [`FaultClass::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::Translation => 0,
+            Self::AccessFlag => 1,
+            Self::Permission => 2,
+        }
+    }
+
+    /// Returns its name in a summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Translation => "translation",
+            Self::AccessFlag => "access-flag",
+            Self::Permission => "permission",
+        }
+    }
+}
+
 /// An access to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mmio {

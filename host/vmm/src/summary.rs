@@ -6,6 +6,7 @@
 //! Counters only ever grow and may be bumped on several PEs at once. A report is a list of texts
 //! `<key> <value>...`; what is zero is left out of lists of many.
 
+use crate::exits::FaultClass;
 use crate::machine::Device;
 use core::fmt::{self, Arguments};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -124,6 +125,7 @@ pub struct VmCounters {
     exits: [Counter; ExitReason::ALL.len()],
     /// Faults on guest memory that were handed to the fault handler.
     pub memory_faults: Counter,
+    fault_times: [Times; FaultClass::ALL.len()],
     distributor: AccessCounters,
     redistributor: AccessCounters,
     uart: AccessCounters,
@@ -138,6 +140,14 @@ pub struct VmCounters {
     pub physical_timer_interrupts: Counter,
     /// Asynchronous aborts that were reported.
     pub serrors: Counter,
+}
+
+/// How long something took, in ticks.
+#[derive(Debug, Default)]
+struct Times {
+    count: Counter,
+    total: Counter,
+    longest: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +169,14 @@ impl VmCounters {
         self.exits
             .get(usize::from(reason.code()))
             .map_or(0, Counter::get)
+    }
+
+    /// Counts the time that the handler took for a fault.
+    pub fn count_fault(&self, class: FaultClass, ticks: u64) {
+        let times = &self.fault_times[class.index()];
+        times.count.bump();
+        times.total.add(ticks);
+        times.longest.fetch_max(ticks, Ordering::Relaxed);
     }
 
     /// Counts a read of a device.
@@ -185,6 +203,17 @@ impl VmCounters {
         let total: u64 = self.exits.iter().map(Counter::get).sum();
         line(format_args!("exits-total {total}"));
         line(format_args!("memory-faults {}", self.memory_faults.get()));
+        for class in FaultClass::ALL {
+            let times = &self.fault_times[class.index()];
+            let count = times.count.get();
+            if let Some(average) = times.total.get().checked_div(count) {
+                let longest = times.longest.load(Ordering::Relaxed);
+                line(format_args!(
+                    "fault-ticks {} count {count} average {average} longest {longest}",
+                    class.name()
+                ));
+            }
+        }
         let devices = [
             ("distributor", &self.distributor),
             ("redistributor", &self.redistributor),
@@ -268,11 +297,16 @@ mod tests {
         counters.count_read(Device::Redistributor(3));
         counters.count_write(Device::Uart);
         counters.sgis.bump();
+        counters.count_fault(FaultClass::Permission, 10);
+        counters.count_fault(FaultClass::Permission, 31);
         let lines = lines(|line| counters.report(line));
         assert!(lines.contains(&"exits RMI_EXIT_IRQ 2".to_string()));
         assert!(lines.contains(&"exits-total 2".to_string()));
         assert!(lines.contains(&"mmio redistributor reads 1 writes 0".to_string()));
         assert!(lines.contains(&"mmio uart reads 0 writes 1".to_string()));
         assert!(lines.contains(&"sgis 1".to_string()));
+        let times = "fault-ticks permission count 2 average 20 longest 31";
+        assert!(lines.contains(&times.to_string()));
+        assert!(!lines.iter().any(|line| line.contains("translation")));
     }
 }

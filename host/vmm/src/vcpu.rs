@@ -267,7 +267,11 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
 
     fn memory_fault(&mut self, fault: &MemoryFault) -> Turn {
         self.vm.counters().memory_faults.bump();
-        match self.memory.handle_fault(self.vcpu, fault) {
+        let began = self.host.ticks();
+        let served = self.memory.handle_fault(self.vcpu, fault);
+        let ticks = self.host.ticks().saturating_sub(began);
+        self.vm.counters().count_fault(fault.class, ticks);
+        match served {
             Ok(()) => Ok(()),
             Err(cause) => self.fail_access(fault, cause),
         }

@@ -196,6 +196,11 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
             size::show(MEMORY_UNIT)
         )));
     }
+    if args.dirty_log && args.vm == Vm::Realm {
+        return Err(refuse(
+            "--dirty-log is for a normal VM, add --vm normal or --vm both",
+        ));
+    }
     let wanted = machine_cpus(args);
     if wanted > MAX_PES {
         return Err(refuse(format!(
@@ -220,9 +225,9 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
     Ok(smp)
 }
 
-/// Returns how many CPUs the host needs: one for each of its guests'.
+/// Returns how many CPUs the host needs: one for each of its guests', and one to disturb them.
 fn machine_cpus(args: &RunArgs) -> u32 {
-    args.cpus * guests(args)
+    args.cpus * guests(args) + u32::from(args.dirty_log || args.invalidate)
 }
 
 fn guests(args: &RunArgs) -> u32 {

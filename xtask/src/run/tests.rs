@@ -47,6 +47,7 @@ fn check_numbers_absurd() {
         },
         |args: &mut RunArgs| args.timeout = u64::MAX,
         |args: &mut RunArgs| args.smp = Some(1),
+        |args: &mut RunArgs| args.dirty_log = true,
         |args: &mut RunArgs| args.smp = Some(1000),
         |args: &mut RunArgs| args.cpu_opts = "x; rm".to_string(),
     ] {
@@ -67,6 +68,8 @@ fn check_numbers_gives_each_vcpu_a_cpu() {
     assert!(is_refused(&check_numbers(&one)), "the host has 8 CPUs");
     one.cpus = 3;
     assert_eq!(check_numbers(&one).unwrap(), 6);
+    (one.dirty_log, one.invalidate) = (true, true);
+    assert_eq!(check_numbers(&one).unwrap(), 7, "one disturbs the guests");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The rings that need the emulated machine: Linux as a Realm, and the scenarios on target.
+//! The rings that need the emulated machine: Linux as a Realm and as a normal VM, and the scenarios
+//! on target.
 
 use super::{Case, Outcome, conformance};
 use crate::cli::{RunArgs, Vm};
@@ -17,8 +18,13 @@ const TIMEOUT_SECONDS: u64 = 600;
 /// Name that stands for all scenarios where only some tests are wanted.
 const SCENARIOS: &str = "on_target_scenarios";
 
-/// Linux as a Realm: the test's name and the number of CPUs.
-const LINUX: &[(&str, u32)] = &[("linux_realm_1_cpu", 1), ("linux_realm_4_cpus", 4)];
+/// Runs of Linux: the test's name, what it runs as, the number of CPUs, and whether the host
+/// meanwhile logs dirty pages and takes pages away.
+const LINUX: &[(&str, Vm, u32, bool)] = &[
+    ("linux_realm_1_cpu", Vm::Realm, 1, false),
+    ("linux_realm_4_cpus", Vm::Realm, 4, false),
+    ("linux_normal_2_cpus_disturbed", Vm::Normal, 2, true),
+];
 
 /// Runs the tests whose name matches.
 ///
@@ -27,9 +33,16 @@ const LINUX: &[(&str, u32)] = &[("linux_realm_1_cpu", 1), ("linux_realm_4_cpus",
 /// When the machine cannot be built or started.
 pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, cpus) in LINUX {
+    for (name, vm, cpus, is_disturbed) in LINUX {
         if filter.is_match(name) {
-            cases.push(linux(project, name, *cpus)?);
+            let args = RunArgs {
+                cpus: *cpus,
+                timeout: TIMEOUT_SECONDS,
+                dirty_log: *is_disturbed,
+                invalidate: *is_disturbed,
+                ..RunArgs::of(GuestKind::Linux, *vm)
+            };
+            cases.push(linux(project, name, &args)?);
         }
     }
     let scenarios = if filter.is_match(SCENARIOS) {
@@ -43,10 +56,10 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn linux(project: &Project, name: &str, cpus: u32) -> Result<Case> {
+fn linux(project: &Project, name: &str, args: &RunArgs) -> Result<Case> {
     println!("test: {name}");
     let began = Instant::now();
-    let report = run::execute(project, &arguments(cpus))?;
+    let report = run::execute(project, args)?;
     report.observed.print();
     crate::interrupt::check()?;
     let outcome = match report.failure {
@@ -62,13 +75,5 @@ fn case(name: &str, outcome: Outcome, duration: Duration) -> Case {
         name: name.to_string(),
         outcome,
         duration,
-    }
-}
-
-fn arguments(cpus: u32) -> RunArgs {
-    RunArgs {
-        cpus,
-        timeout: TIMEOUT_SECONDS,
-        ..RunArgs::of(GuestKind::Linux, Vm::Realm)
     }
 }
