@@ -22,6 +22,7 @@ mod in_use;
 mod locked;
 mod mapped;
 mod state;
+mod sync;
 mod table;
 mod window;
 mod word;

@@ -12,10 +12,8 @@
 //! sees the contents as the previous owner left them. The count may be lowered without the lock (a
 //! REC that stops running), hence every update is a read-modify-write.
 
-use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU16, Ordering};
-
 use crate::state::StateCode;
+use crate::sync::{AtomicU16, Ordering, spin_loop};
 
 const LOCK: u16 = 1 << 15;
 const STATE_SHIFT: u32 = 11;
@@ -35,7 +33,7 @@ pub struct GranuleWord(AtomicU16);
 impl GranuleWord {
     /// Returns the word of an unlocked, undelegated granule.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(AtomicU16::new(0))
     }
 
