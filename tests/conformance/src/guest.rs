@@ -4,7 +4,7 @@
 //! The program of scenarios as a closure on the fake machine: what a Realm does with its actions.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use rmi::{Command, GRANULE_SIZE, Ipa, psci};
@@ -17,6 +17,9 @@ use crate::machine::Site;
 /// Bytes of an instruction.
 const INSTRUCTION: u64 = 4;
 
+/// The register in which the program counts its loads.
+const LOADS: usize = 13;
+
 /// What passes between the Host's side and the Realms.
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -28,6 +31,8 @@ pub struct Mailbox {
     pub during: Cell<Option<[u64; 8]>>,
     /// The reply to it.
     pub reply: Cell<Option<[u64; 8]>>,
+    /// Calls to make while a REC watches memory.
+    pub beside: RefCell<Calls>,
     /// The REC that the Host enters.
     entered: Cell<u64>,
     flights: RefCell<BTreeMap<u64, Flight>>,
@@ -45,6 +50,41 @@ impl Mailbox {
     pub fn after(&self, call: &[u64; 8], reply: &[u64; 8]) {
         if let (Some(Command::RecDestroy { rec }), [0, ..]) = (Command::decode(call), reply) {
             self.flights.borrow_mut().remove(&rec);
+        }
+    }
+}
+
+/// Calls that are made one by one between what a REC does, and their replies.
+#[derive(Debug, Default)]
+pub struct Calls {
+    left: VecDeque<[u64; 8]>,
+    /// x0 to x7 of those that were made.
+    pub replies: Vec<[u64; 8]>,
+    stop: Option<u64>,
+}
+
+impl Calls {
+    /// Takes calls, and the word of the Host that says that all are made.
+    pub fn begin(&mut self, calls: &[[u64; 8]], stop: u64) {
+        self.left.extend(calls);
+        self.stop = Some(stop);
+    }
+
+    /// Says whether all are made.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.stop.is_none()
+    }
+
+    /// Makes the next one.
+    fn make(&mut self, site: &Site<'_>, pe: &FakePe<'_>) {
+        if let Some(call) = self.left.pop_front() {
+            self.replies.push(site.monitor.handle(pe, &call));
+        } else if let Some(stop) = self.stop.take() {
+            let page = rmi::GranuleAddr::new(stop - stop % GRANULE_SIZE).expect("aligned down");
+            let offset = usize::try_from(stop % GRANULE_SIZE).expect("below 4096");
+            let written = site.machine.host_write(page, offset, &1_u64.to_le_bytes());
+            written.expect("the word is the Host's");
         }
     }
 }
@@ -166,6 +206,30 @@ impl Guest<'_> {
             RealmAction::LoadPair { ipa } => self.load(root, context, ipa, 0),
             RealmAction::Store { ipa, value } => self.store(root, context, ipa, value),
             RealmAction::Fetch { ipa } => self.fetch(root, ipa),
+            RealmAction::Watch { ipa, value, stop } => {
+                self.watch(root, context, [ipa, value, stop])
+            }
+        }
+    }
+
+    /// Loads again and again; the other PE makes one of its calls after each load.
+    fn watch(&self, root: &Stage2Root, context: &mut RecContext, watch: [u64; 3]) -> Try {
+        let [ipa, value, stop] = watch;
+        loop {
+            let read_stop = self.load(root, context, stop, SINGLE);
+            let is_over = context.gprs[0] != 0;
+            let read = self.load(root, context, ipa, SINGLE);
+            self.mailbox.beside.borrow_mut().make(&self.site, &self.pe);
+            for read in [read_stop, read] {
+                if let Try::Exit(_) = read {
+                    return read;
+                }
+            }
+            context.gprs[LOADS] += 1;
+            if context.gprs[0] != value || is_over {
+                context.gprs[1] = context.gprs[LOADS];
+                return Try::Done;
+            }
         }
     }
 

@@ -6,20 +6,26 @@
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 
-use rmi::{ExitReason, GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, RecEnter, RecExit};
+use rmi::{Command, ExitReason, GRANULE_BYTES, GRANULE_SIZE, GranuleAddr, RecEnter, RecExit};
 use rmm_fake::{FakePe, Pas};
 use rmm_granule::StateCode;
 use rmm_hal::Hal;
-use scenarios::port::During;
+use scenarios::port::{Beside, During, Race};
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::audit::audit;
 use crate::guest::{Mailbox, program};
 use crate::machine::Site;
+
+/// Where the exit begins in the run page.
+const EXIT_OFFSET: u64 = GRANULE_SIZE / 2;
 
 /// A program that is not there: the port plays it.
 static PROGRAM: [u8; GRANULE_BYTES] = [0xD5; GRANULE_BYTES];
@@ -108,6 +114,49 @@ impl RmiPort for InProcess<'_> {
         Some(During { call, enter })
     }
 
+    fn calls_beside(&mut self, enter: [u64; 8], calls: &[[u64; 8]], stop: u64) -> Option<Beside> {
+        let run_ptr = match Command::decode(&enter) {
+            Some(Command::RecEnter { run_ptr, .. }) => run_ptr,
+            _ => return None,
+        };
+        self.mailbox.beside.borrow_mut().begin(calls, stop);
+        let mut entries = 0;
+        let enter = loop {
+            let was_over = self.mailbox.beside.borrow().is_over();
+            let reply = self.call(enter);
+            entries += 1;
+            let mut exit = RecExit::new_zeroed();
+            self.read(run_ptr + EXIT_OFFSET, exit.as_mut_bytes()).ok()?;
+            let is_again = exit.reason() == Some(ExitReason::Sync) && !was_over;
+            if reply[0] != 0 || !is_again {
+                break reply;
+            }
+        };
+        let calls = self.mailbox.beside.take().replies;
+        Some(Beside {
+            calls,
+            enter,
+            entries,
+        })
+    }
+
+    fn race(&mut self, ours: &[[u64; 8]], theirs: &[[u64; 8]]) -> Option<Race> {
+        let (site, start) = (self.site, Barrier::new(2));
+        let make = |calls: &[[u64; 8]]| {
+            let pe = FakePe::new(site.machine);
+            start.wait();
+            let made = calls.iter().map(|call| site.monitor.handle(&pe, call));
+            made.collect()
+        };
+        let make = &make;
+        Some(std::thread::scope(|scope| {
+            let theirs = scope.spawn(move || make(theirs));
+            let ours = make(ours);
+            let theirs = theirs.join();
+            [ours, theirs.unwrap_or_else(|panic| resume_unwind(panic))]
+        }))
+    }
+
     fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64> {
         let first = self.find(granules, align, place)?;
         for n in 0..granules as u64 {
@@ -180,7 +229,7 @@ impl RmiPort for InProcess<'_> {
         let always = Capabilities::SECURE
             | Capabilities::FAULT_HALFWAY
             | Capabilities::RUN
-            | Capabilities::CALL_DURING_RUN
+            | Capabilities::SECOND_PE
             | Capabilities::SAFE_READ;
         let last = self.beyond_memory() - GRANULE_SIZE;
         if Self::is_in(last, Place::High) {

@@ -100,7 +100,7 @@ pub(crate) fn make(world: &mut World<'_>, call: &Call) -> Outcome<Reply> {
         return Ok(world.call_raw(call.registers));
     };
     world.need(
-        crate::Capabilities::CALL_DURING_RUN,
+        crate::Capabilities::SECOND_PE,
         "no call can be made while a REC runs",
     )?;
     let during = world.port.call_during(enter, call.registers);

@@ -18,8 +18,10 @@
 
 extern crate alloc;
 
+mod beside;
 mod contract;
 pub mod desc;
+mod lifecycle;
 mod outcome;
 pub mod port;
 pub mod realm;
@@ -29,6 +31,7 @@ mod run;
 mod scenario;
 mod snapshot;
 pub mod spec;
+pub mod table;
 pub mod vectors;
 mod world;
 

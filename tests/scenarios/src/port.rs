@@ -36,8 +36,8 @@ impl Capabilities {
     pub const FAULT_HALFWAY: Self = Self(1 << 1);
     /// A Realm can be run, and does what the scenario says.
     pub const RUN: Self = Self(1 << 2);
-    /// A call can be made while a REC runs on another PE.
-    pub const CALL_DURING_RUN: Self = Self(1 << 3);
+    /// Another PE runs RECs and makes calls at the same time.
+    pub const SECOND_PE: Self = Self(1 << 3);
     /// There are granules at and above 2^48.
     pub const HIGH_MEMORY: Self = Self(1 << 4);
     /// Reading memory that is not the Host's gives [`Fault`], not a crash.
@@ -91,14 +91,39 @@ pub struct During {
     pub enter: [u64; 8],
 }
 
+/// What came of calls that were made beside a REC on another PE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// x0 to x7 of each call.
+    pub calls: Vec<[u64; 8]>,
+    /// x0 to x7 of the last entry.
+    pub enter: [u64; 8],
+    /// Entries.
+    pub entries: usize,
+}
+
+/// x0 to x7 of the calls of two PEs.
+pub type Race = [Vec<[u64; 8]>; 2];
+
 /// The Host's side of one machine. Addresses are physical.
 pub trait RmiPort {
     /// Makes one RMI call: x0 to x7 in, x0 to x7 out.
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8];
 
     /// Makes `call` while the REC that `enter` enters runs on another PE, and lets that one exit with
-    /// an IRQ then. Nothing without [`Capabilities::CALL_DURING_RUN`].
+    /// an IRQ then. Nothing without [`Capabilities::SECOND_PE`].
     fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During>;
+
+    /// Makes `calls` one after another beside the REC that `enter` enters on another PE, and writes 1 to
+    /// the Host's word at `stop` then.
+    ///
+    /// The REC is entered again after an interrupt, and after an abort as long as calls are left; the
+    /// last entry is the one that ends in something else. Nothing without [`Capabilities::SECOND_PE`].
+    fn calls_beside(&mut self, enter: [u64; 8], calls: &[[u64; 8]], stop: u64) -> Option<Beside>;
+
+    /// Makes `ours` and, on another PE at the same time, `theirs`. Nothing without
+    /// [`Capabilities::SECOND_PE`].
+    fn race(&mut self, ours: &[[u64; 8]], theirs: &[[u64; 8]]) -> Option<Race>;
 
     /// Obtains granules of the Host in a row, their first address a multiple of `align` bytes. Their
     /// contents are zero. Nothing when there are none.

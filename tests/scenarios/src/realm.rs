@@ -90,6 +90,16 @@ pub enum RealmAction {
     WaitForInterrupt,
     /// A WFE.
     WaitForEvent,
+    /// Loads of eight bytes, one after another, until one is not `value` or comes after one that found
+    /// the eight bytes at `stop` not zero; the last value is the result's x0, the number of loads x1.
+    Watch {
+        /// Where from.
+        ipa: u64,
+        /// What is there.
+        value: u64,
+        /// Where the Host says that it is over.
+        stop: u64,
+    },
 }
 
 /// What came of an action.
@@ -109,6 +119,7 @@ const CODE_LOAD_PAIR: u64 = 5;
 const CODE_HVC: u64 = 6;
 const CODE_WFI: u64 = 7;
 const CODE_WFE: u64 = 8;
+const CODE_WATCH: u64 = 9;
 
 impl RealmAction {
     /// Returns the action as x0 (what) and x1 to x11 (with what) of the Host's answer to the program.
@@ -129,6 +140,9 @@ impl RealmAction {
             Self::Hvc => registers[0] = CODE_HVC,
             Self::WaitForInterrupt => registers[0] = CODE_WFI,
             Self::WaitForEvent => registers[0] = CODE_WFE,
+            Self::Watch { ipa, value, stop } => {
+                registers[..4].copy_from_slice(&[CODE_WATCH, ipa, value, stop]);
+            }
         }
         registers
     }
@@ -136,7 +150,7 @@ impl RealmAction {
     /// Reads what [`Self::to_registers`] wrote; nothing if it did not.
     #[must_use]
     pub fn from_registers(registers: &[u64; 1 + ACTION_REGISTERS]) -> Option<Self> {
-        let [code, first, second, ..] = *registers;
+        let [code, first, second, third, ..] = *registers;
         Some(match code {
             CODE_SMC => {
                 let mut arguments = [0; ACTION_REGISTERS];
@@ -153,6 +167,11 @@ impl RealmAction {
             CODE_HVC => Self::Hvc,
             CODE_WFI => Self::WaitForInterrupt,
             CODE_WFE => Self::WaitForEvent,
+            CODE_WATCH => Self::Watch {
+                ipa: first,
+                value: second,
+                stop: third,
+            },
             _ => return None,
         })
     }
@@ -184,6 +203,11 @@ mod tests {
             RealmAction::Hvc,
             RealmAction::WaitForInterrupt,
             RealmAction::WaitForEvent,
+            RealmAction::Watch {
+                ipa: 0x5000,
+                value: 7,
+                stop: 0x6000,
+            },
         ];
         for action in actions {
             assert_eq!(

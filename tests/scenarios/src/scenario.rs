@@ -42,10 +42,13 @@ pub struct Scenario {
     pub run: fn(&mut World<'_>) -> Outcome,
 }
 
-/// Returns every scenario that any port can try: the Host's commands one by one, then a Realm's calls.
+/// Returns every scenario that any port can try: the Host's commands one by one, then several PEs, lives
+/// and a Realm's calls.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    let groups = crate::rmi::GROUPS.iter().chain(crate::rsi::GROUPS);
-    groups.copied().flatten()
+    let more = [crate::beside::SCENARIOS, crate::lifecycle::SCENARIOS];
+    let commands = crate::rmi::GROUPS.iter().copied();
+    let calls = crate::rsi::GROUPS.iter().copied();
+    commands.chain(more).chain(calls).flatten()
 }
 
 /// Returns the scenarios that need a machine: a Realm that executes the payload of `tests/realm`.

@@ -464,7 +464,8 @@ mod tests {
     fn names_are_unique_and_begin_with_their_command() {
         let names: BTreeSet<_> = all().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all().count());
-        for scenario in all().filter(|scenario| scenario.kind != Kind::Lifecycle) {
+        let groups = crate::rmi::GROUPS.iter().chain([&crate::beside::SCENARIOS]);
+        for scenario in groups.copied().flatten() {
             let command = scenario.command.name().to_lowercase();
             let prefix = format!("{}_", command.trim_start_matches("rmi_"));
             assert!(scenario.name.starts_with(&prefix), "{}", scenario.name);

@@ -250,6 +250,16 @@ impl<'p> World<'p> {
         Ok(())
     }
 
+    /// Takes a granule out of the Non-secure world until the end: to the Secure world, or, where nobody
+    /// can do that, to the Realm world.
+    pub fn take_from_host(&mut self, granule: u64) -> Outcome {
+        if self.port.capabilities().contains(Capabilities::SECURE) {
+            self.make_secure(granule)
+        } else {
+            self.delegate(granule)
+        }
+    }
+
     /// Gives a granule of the Secure world back to the Host.
     pub fn make_non_secure(&mut self, granule: u64) {
         self.port.make_non_secure(granule);

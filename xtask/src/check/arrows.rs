@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("test-realm", &["rmi"]),
-    ("xtask", &["host-vmm", "token-verifier", "rmi"]),
+    ("xtask", &["host-vmm", "scenarios", "token-verifier", "rmi"]),
 ];
 
 /// What the image of a board may use.

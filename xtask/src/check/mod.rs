@@ -4,6 +4,7 @@
 //! `cargo xtask check`: what the gate runs before any test.
 
 mod arrows;
+mod proof;
 mod source;
 mod unsafe_code;
 
@@ -32,6 +33,7 @@ const RULES: &[Rule] = &[
         source::check_addresses(project)
     }),
     ("unsafe code", unsafe_code::check),
+    ("table of proofs", |project, _| proof::check(project)),
 ];
 
 /// Runs every check and lists everything that is wrong.

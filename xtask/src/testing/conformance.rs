@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::Args;
 use host_vmm::bundle::{MAX_FILTER, Mode, Options};
 use regex::Regex;
+use scenarios::table;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ pub(crate) struct ConformanceArgs {
     /// Only scenarios whose name matches this regular expression
     #[arg(long, value_name = "RE")]
     filter: Option<String>,
+    /// Print what is proven of each command, where, and run nothing
+    #[arg(long)]
+    table: bool,
     /// Features of QEMU's CPU to switch, such as lpa2=off,sve=off
     #[arg(long, value_name = "A=off,...", default_value = "")]
     cpu_opts: String,
@@ -53,6 +57,10 @@ pub(crate) struct ConformanceArgs {
 ///
 /// A refusal for bad input, an error when a scenario fails.
 pub(crate) fn command(project: &Project, args: &ConformanceArgs) -> Result<()> {
+    if args.table {
+        print!("{}", table::table());
+        return Ok(());
+    }
     let filter = filter(args.filter.as_deref())?;
     let (suite, _) = MACHINES[0];
     let cases = scenarios(project, suite, args, &filter)?;
@@ -72,6 +80,7 @@ pub(crate) fn on_all_machines(project: &Project, filter: &Regex) -> Result<Vec<C
         let args = ConformanceArgs {
             rmm: None,
             filter: None,
+            table: false,
             cpu_opts: (*cpu_opts).to_string(),
             timeout: 600,
         };
@@ -111,12 +120,25 @@ fn scenarios(
     let report = run::boot(project, &machine, &plan, &Expect::result_only(), suite)?;
     let mut cases = tap::parse(suite, report.observed.tap());
     cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
+    if args.rmm.is_none() && args.cpu_opts.is_empty() {
+        cases.iter_mut().for_each(refuse_skip);
+    }
     cases.extend(ending(suite, &report, &cases));
     Ok(cases)
 }
 
 fn is_broken(case: &Case) -> bool {
     matches!(case.outcome, Outcome::Failed(_))
+}
+
+/// What the table of proofs says is proven on this machine may not be skipped there.
+fn refuse_skip(case: &mut Case) {
+    let may_skip = !table::is_cell(&case.name) || table::reason_not_on_target(&case.name).is_some();
+    if let Outcome::Skipped(reason) = &case.outcome
+        && !may_skip
+    {
+        case.outcome = Outcome::Failed(format!("the table of proofs has it, but: {reason}"));
+    }
 }
 
 /// A run may fail without any scenario failing.

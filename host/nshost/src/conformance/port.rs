@@ -5,7 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aarch64_cpu::registers::{ICH_VTR_EL2, ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, Readable};
 use host_mm::addr::{BLOCK_1G, PAGE_SIZE, Pfn};
@@ -14,8 +14,8 @@ use host_mm::machine::{PhysMemory, Rmi};
 use host_mm::pages::{MAX_ORDER, PageUse, Wish};
 use host_vmm::platform::Platform;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
-use rmi::{Command, CommandId, RMI_SUCCESS, RecEnter, RecExit};
-use scenarios::port::During;
+use rmi::{Command, CommandId, ExitReason, RMI_SUCCESS, RecEnter, RecExit};
+use scenarios::port::{Beside, During, Race};
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::vectors::HostVectors;
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
@@ -109,6 +109,33 @@ fn read_exit(enter: [u64; 8]) -> RecExit {
     exit
 }
 
+/// Enters a REC on this PE until it exits for something that no other entry can change; returns the
+/// last reply and the number of entries.
+fn enter_often(
+    machine: &Machine,
+    enter: [u64; 8],
+    is_entering: &AtomicBool,
+    is_over: &AtomicBool,
+) -> ([u64; 8], usize) {
+    for entries in 1.. {
+        let was_over = is_over.load(Ordering::Acquire);
+        is_entering.store(true, Ordering::Release);
+        let reply = machine.call(enter);
+        // The kick that gave this PE its work, if it was late.
+        while gic::acknowledge().is_some() {}
+        let exit = read_exit(enter);
+        let is_again = match exit.reason() {
+            Some(ExitReason::Irq) => true,
+            Some(ExitReason::Sync) => !was_over,
+            _ => program::has_just_started(&exit),
+        };
+        if reply[0] != RMI_SUCCESS || !is_again {
+            return (reply, entries);
+        }
+    }
+    unreachable!("nobody counts that far")
+}
+
 impl RmiPort for TargetPort<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
         let Some(ticks) = self.alarm_ticks.take() else {
@@ -131,6 +158,50 @@ impl RmiPort for TargetPort<'_> {
         program::set_spin(&mut spin);
         self.write(run_ptr, spin.as_bytes()).ok()?;
         Some(self.call_beside(enter, call))
+    }
+
+    fn calls_beside(&mut self, enter: [u64; 8], calls: &[[u64; 8]], stop: u64) -> Option<Beside> {
+        let (is_entering, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (last, replies) = (Mutex::new(([0; 8], 0)), Mutex::new(Vec::new()));
+        let machine = self.host.machine();
+        pe::on_each(2, &|pe| {
+            if pe == 1 {
+                *last.lock() = enter_often(machine, enter, &is_entering, &is_over);
+                return;
+            }
+            while !is_entering.load(Ordering::Acquire) {
+                core::hint::spin_loop();
+            }
+            timer::wait_milliseconds(ENTER_MILLISECONDS);
+            let made = calls.iter().map(|call| machine.call(*call)).collect();
+            *replies.lock() = made;
+            // SAFETY: the scenario gave a word of a granule that `obtain` gave it.
+            let written = unsafe { guarded::write(stop, &1_u64.to_le_bytes()) };
+            written.expect("the word is the Host's");
+            is_over.store(true, Ordering::Release);
+        });
+        let (enter, entries) = last.into_inner();
+        Some(Beside {
+            calls: replies.into_inner(),
+            enter,
+            entries,
+        })
+    }
+
+    fn race(&mut self, ours: &[[u64; 8]], theirs: &[[u64; 8]]) -> Option<Race> {
+        let machine = self.host.machine();
+        let ready = AtomicUsize::new(0);
+        let replies = [const { Mutex::new(Vec::new()) }; 2];
+        pe::on_each(2, &|pe| {
+            ready.fetch_add(1, Ordering::AcqRel);
+            while ready.load(Ordering::Acquire) < 2 {
+                core::hint::spin_loop();
+            }
+            let calls = if pe == 0 { ours } else { theirs };
+            let made = calls.iter().map(|call| machine.call(*call)).collect();
+            *replies[pe].lock() = made;
+        });
+        Some(replies.map(Mutex::into_inner))
     }
 
     fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64> {
@@ -192,7 +263,7 @@ impl RmiPort for TargetPort<'_> {
     fn capabilities(&self) -> Capabilities {
         let alone = Capabilities::SAFE_READ | Capabilities::RUN | Capabilities::REGISTERS;
         if pe::count() > 1 {
-            alone | Capabilities::CALL_DURING_RUN
+            alone | Capabilities::SECOND_PE
         } else {
             alone
         }

@@ -51,6 +51,8 @@ program_report:
     b.eq    program_wfi
     cmp     x9, #8
     b.eq    program_wfe
+    cmp     x9, #9
+    b.eq    program_watch
     cmp     x9, #{spin}
     b.ne    program_report
     b       .
@@ -100,6 +102,21 @@ program_wfi:
 
 program_wfe:
     wfe
+    b       program_report
+
+program_watch:
+    ldp     x11, x12, [x20, #8]
+    mov     x13, xzr
+program_watch_again:
+    ldr     x14, [x12]
+    dmb     ishld               // what is loaded now was there after the Host's word
+    ldr     x0, [x10]
+    add     x13, x13, #1
+    cmp     x0, x11
+    b.ne    program_watch_end
+    cbz     x14, program_watch_again
+program_watch_end:
+    stp     x0, x13, [x20]
     b       program_report
 
 // Every exception ends the action. The Realm stays at EL1 with interrupts masked, so there is no

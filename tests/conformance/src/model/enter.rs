@@ -136,6 +136,7 @@ impl Model {
             RealmAction::Fetch { ipa } => self.fetch(rec, ipa),
             RealmAction::Hvc => exception(),
             RealmAction::WaitForInterrupt | RealmAction::WaitForEvent => done(&[]),
+            RealmAction::Watch { .. } => unreachable!("a walk has one PE"),
         }
     }
 

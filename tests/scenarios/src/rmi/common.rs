@@ -39,9 +39,9 @@ pub(super) fn not_delegated(w: &mut World<'_>, c: &mut Call, input: &str) -> Out
     Ok(Reply::input())
 }
 
-/// The page that the input names belongs to the Secure world.
-pub(super) fn secure(w: &mut World<'_>, c: &Call, input: &str) -> Outcome<Reply> {
-    w.make_secure(c.get(input))?;
+/// The page that the input names is not in the Non-secure world.
+pub(super) fn not_host(w: &mut World<'_>, c: &Call, input: &str) -> Outcome<Reply> {
+    w.take_from_host(c.get(input))?;
     Ok(Reply::input())
 }
 

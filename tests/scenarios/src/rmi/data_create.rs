@@ -6,8 +6,8 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, misalign, not_delegated, out_of_bound, rd_align,
-    rd_bound, rd_state, realm_with_tables, same_granule, secure, wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, misalign, not_delegated, not_host, out_of_bound,
+    rd_align, rd_bound, rd_state, realm_with_tables, same_granule, wrong_granules,
 };
 use crate::check;
 use crate::contract::{Call, contract, refuse};
@@ -38,7 +38,7 @@ fn src_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn src_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    secure(w, c, "src")
+    not_host(w, c, "src")
 }
 
 fn data_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

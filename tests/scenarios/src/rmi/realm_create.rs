@@ -5,7 +5,7 @@
 
 use rmi::{Command, CommandId, RealmParams};
 
-use super::common::{self, State, misalign, out_of_bound, secure, wrong_granules};
+use super::common::{self, State, misalign, not_host, out_of_bound, wrong_granules};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply, Stop};
@@ -50,7 +50,7 @@ fn params_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn params_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    secure(w, c, "params_ptr")
+    not_host(w, c, "params_ptr")
 }
 
 fn params_valid(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

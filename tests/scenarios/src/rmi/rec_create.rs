@@ -6,8 +6,8 @@
 use rmi::{Command, CommandId, RecParams};
 
 use super::common::{
-    State, first_realm, misalign, not_delegated, out_of_bound, rd_align, rd_bound, rd_state,
-    same_granule, secure, wrong_granules,
+    State, first_realm, misalign, not_delegated, not_host, out_of_bound, rd_align, rd_bound,
+    rd_state, same_granule, wrong_granules,
 };
 use crate::check;
 use crate::contract::{Call, contract, refuse};
@@ -63,7 +63,7 @@ fn params_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn params_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    secure(w, c, "params_ptr")
+    not_host(w, c, "params_ptr")
 }
 
 fn rec_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

@@ -32,7 +32,7 @@ fn rec_gran_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 
 /// The REC runs on another PE.
 fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.need(Capabilities::CALL_DURING_RUN, "no call during a run")?;
+    w.need(Capabilities::SECOND_PE, "no call during a run")?;
     let (_, rec) = w.running_realm()?;
     c.set("rec", rec.rec);
     c.during = Some(w.enter_call(&rec)?);

@@ -40,7 +40,7 @@ fn run_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn run_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.make_secure(c.get("run_ptr"))?;
+    w.take_from_host(c.get("run_ptr"))?;
     Ok(Reply::input())
 }
 
@@ -71,7 +71,7 @@ fn system_off(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.need(Capabilities::CALL_DURING_RUN, "no call during a run")?;
+    w.need(Capabilities::SECOND_PE, "no call during a run")?;
     let (_, rec) = w.running_realm()?;
     c.set("rec", rec.rec);
     c.during = Some(w.enter_call(&rec)?);

@@ -53,7 +53,7 @@ fn rec_gran_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 }
 
 fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.need(Capabilities::CALL_DURING_RUN, "no call during a run")?;
+    w.need(Capabilities::SECOND_PE, "no call during a run")?;
     let (realm, rec) = w.running_realm()?;
     c.set("rd", realm.rd);
     c.set("rec", rec.rec);
