@@ -194,3 +194,32 @@ pub fn level_of(size: u64) -> RttLevel {
         .find(|level| level.block_size() == size)
         .unwrap_or(RttLevel::LEVEL_3)
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[test]
+    fn w3_an_entry_that_another_cpu_changed_is_left_to_it() {
+        let (before, meanwhile) = (0, entry::table(Pfn::containing(0x4000)));
+        let slot = AtomicU64::new(before);
+        let step = Step {
+            slot: &slot,
+            raw: before,
+            entry: Entry::Invalid,
+            level: RttLevel::LEVEL_2,
+            base: Ipa::new(0),
+            piece: 0..1,
+            table: Pfn::containing(0x1000),
+            visit: Visit::Leaf,
+        };
+        slot.store(meanwhile, Ordering::Relaxed);
+        assert_eq!(claim(&step), Err(WalkError::Again));
+        assert_eq!(slot.load(Ordering::Relaxed), meanwhile);
+        slot.store(before, Ordering::Relaxed);
+        assert_eq!(claim(&step), Ok(()));
+        assert_eq!(slot.load(Ordering::Relaxed), entry::LOCKED);
+    }
+}
