@@ -539,11 +539,17 @@ impl Generator {
         if (!is_new && !self.rng.percent(5)) || self.rng.percent(50) {
             return (Command::DataCreateUnknown { rd, data, ipa }, None);
         }
+        // Few of these calls come so far that nothing else is wrong.
+        let [data_skew, src_skew] = match self.rng.below(32) {
+            0 => [8, 0],
+            1 => [0, 8],
+            _ => [0, 0],
+        };
         let command = Command::DataCreate {
             rd,
-            data,
+            data: data.wrapping_add(data_skew),
             ipa,
-            src: self.granule(model, Use::Undelegated),
+            src: self.granule(model, Use::Undelegated).wrapping_add(src_skew),
             flags: self.rng.below(2),
         };
         (command, Some((4, Page::Data(self.rng.word()))))
@@ -586,8 +592,9 @@ impl Generator {
             };
         };
         let base = state.request.base;
-        let top = match self.rng.below(4) {
-            0 => base + GRANULE * (1 + self.rng.below(4)),
+        let top = match self.rng.below(32) {
+            0 => state.request.top.wrapping_sub(8),
+            1..8 => base + GRANULE * (1 + self.rng.below(4)),
             _ => state.request.top,
         };
         let rd = if self.rng.percent(95) {
