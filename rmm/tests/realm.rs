@@ -265,9 +265,12 @@ fn realm_destroy_forgets_host_memory_in_starting_tables() {
             desc: 0x8000_0000 | 0b110 << 2 | 0b11 << 6,
         };
         assert_eq!(w.run(map), Ok(()));
+        assert_eq!(realm.translate(shape.shared()), Some(0x8000_0000));
         assert_eq!(realm.destroy(), Ok(()));
-        for root in realm.roots {
-            w.assert_delegated(root);
+        for root in &realm.roots {
+            w.assert_delegated(*root);
         }
+        // The next Realm with this VMID gets nothing out of the TLB.
+        assert_eq!(w.realm(shape).translate(shape.shared()), None);
     });
 }
