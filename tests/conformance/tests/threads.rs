@@ -8,16 +8,19 @@
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use conformance::audit::audit;
 use conformance::machine::{Profile, Site, profiles, with_site};
 use conformance::model::Rng;
 use conformance::port::InProcess;
 use rmi::psci::{self, PsciReturn};
-use rmi::{Command, RecEnter, RmiReturn};
+use rmi::{Command, PhysAddr, RecEnter, RmiReturn};
+use rmm::rtt::RttState;
 use rmm_granule::StateCode;
 use scenarios::realm::RealmAction;
 use scenarios::{RealmPlan, Rec, RmiPort, Runnable, Step, World};
+use zerocopy::IntoBytes;
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
@@ -30,6 +33,9 @@ const CALLS: usize = 3_000;
 
 /// Quiet points.
 const ROUNDS: u64 = 6;
+
+/// Times that two PEs wait for the same table.
+const RACES: usize = 400;
 
 fn machine() -> Profile {
     let mut profile = profiles().remove(1);
@@ -117,7 +123,7 @@ fn granules_change_hands_one_at_a_time() {
             }
         });
         for (addr, balance) in granules.iter().zip(&balance) {
-            let state = site.table.peek(rmi::PhysAddr::new(*addr)).unwrap().0;
+            let state = site.table.peek(PhysAddr::new(*addr)).unwrap().0;
             let wanted = i64::from(state == StateCode::Delegated);
             assert_eq!(balance.load(Ordering::SeqCst), wanted, "{addr:#x}");
         }
@@ -212,7 +218,7 @@ fn realms_come_and_go() {
                     let features = site.monitor.offer();
                     let vmid = 1 + rng.below(3) as u16;
                     let plan = RealmPlan::default().params(features, vmid, root);
-                    let bytes = zerocopy::IntoBytes::as_bytes(&plan).to_vec();
+                    let bytes = plan.as_bytes().to_vec();
                     port.write(params_ptr, &bytes).unwrap();
                     call(port, Command::RealmCreate { rd, params_ptr })
                 }
@@ -220,6 +226,73 @@ fn realms_come_and_go() {
                 _ => call(port, Command::RealmActivate { rd }),
             }
         });
+    });
+}
+
+/// A walk holds a table until it has the next one, so that one cannot go away in between.
+#[test]
+fn walk_waits_for_a_table_that_is_about_to_go() {
+    with_site(&machine(), |site| {
+        let rd = build(site, |w| w.realm()).rd;
+        let rtt = pool(&site, 1)[0];
+        let mut port = InProcess::new(site);
+        for _ in 0..RACES {
+            let (ipa, level) = (0, 2);
+            let create = Command::RttCreate {
+                rd,
+                rtt,
+                ipa,
+                level,
+            };
+            assert!(call(&mut port, create));
+            let walk = Command::RttReadEntry { rd, ipa, level: 3 };
+            race_for(site, rtt, walk, Command::RttDestroy { rd, ipa, level });
+        }
+    });
+}
+
+/// The same of a Realm's descriptor and its starting tables.
+#[test]
+fn walk_waits_for_a_realm_that_is_about_to_go() {
+    with_site(&machine(), |site| {
+        let granules = pool(&site, 2);
+        let (rd, root) = (granules[0], granules[1]);
+        let params_ptr = all(&site)[0];
+        let params = RealmPlan::default().params(site.monitor.offer(), 1, root);
+        let mut port = InProcess::new(site);
+        port.write(params_ptr, params.as_bytes()).unwrap();
+        let (ipa, level) = (0, 3);
+        let walks = [
+            Command::RttReadEntry { rd, ipa, level },
+            Command::DataDestroy { rd, ipa },
+        ];
+        for n in 0..RACES {
+            assert!(call(&mut port, Command::RealmCreate { rd, params_ptr }));
+            let walk = walks[n % walks.len()];
+            race_for(site, root, walk, Command::RealmDestroy { rd });
+        }
+    });
+}
+
+/// Has two PEs wait for a table, one to walk through it, one to take it away, which must succeed.
+fn race_for(site: Site<'_>, table: u64, walk: Command, removal: Command) {
+    let table = site.table.lock::<RttState>(PhysAddr::new(table)).unwrap();
+    let start = Barrier::new(3);
+    let on_a_pe = |command| {
+        let mut port = InProcess::new(site);
+        start.wait();
+        call(&mut port, command)
+    };
+    std::thread::scope(|scope| {
+        let walker = scope.spawn(|| on_a_pe(walk));
+        let remover = scope.spawn(|| on_a_pe(removal));
+        start.wait();
+        // Time to get as far as they can. If it is too short, nothing is proven this time.
+        std::thread::sleep(Duration::from_micros(200));
+        drop(table);
+        // The walker is late when the Realm is gone already.
+        let _is_served = walker.join().unwrap();
+        assert!(remover.join().unwrap());
     });
 }
 
