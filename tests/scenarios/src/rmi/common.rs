@@ -45,18 +45,6 @@ pub(super) fn not_host(w: &mut World<'_>, c: &Call, input: &str) -> Outcome<Repl
     Ok(Reply::input())
 }
 
-pub(super) fn rd_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "rd"))
-}
-
-pub(super) fn rd_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "rd"))
-}
-
-pub(super) fn rd_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    unused(w, c, "rd")
-}
-
 /// A state of granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {

@@ -6,9 +6,13 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, misalign, not_delegated, not_host, out_of_bound,
-    rd_align, rd_bound, rd_state, realm_with_tables, same_granule, wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, misalign, not_host, out_of_bound,
+    realm_with_tables, same_granule, wrong_granules,
 };
+use super::conditions::data::{
+    data_align, data_bound, data_bound2, data_state, ipa_align, ipa_bound,
+};
+use super::conditions::{rd_align, rd_bound, rd_state, realm_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
@@ -39,39 +43,6 @@ fn src_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 
 fn src_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     not_host(w, c, "src")
-}
-
-fn data_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "data"))
-}
-
-fn data_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "data"))
-}
-
-fn data_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    not_delegated(w, c, "data")
-}
-
-fn data_bound2(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    let high = w.high_delegated()?;
-    c.set("data", high);
-    Ok(Reply::input())
-}
-
-fn ipa_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "ipa"))
-}
-
-fn ipa_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("ipa", first_realm(w)?.unprotected());
-    Ok(Reply::input())
-}
-
-fn realm_state(w: &mut World<'_>, _: &mut Call) -> Outcome<Reply> {
-    let realm = first_realm(w)?;
-    w.activate(&realm)?;
-    Ok(Reply::realm(0))
 }
 
 fn rtt_walk(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

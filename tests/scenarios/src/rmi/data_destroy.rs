@@ -6,9 +6,10 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, misalign, rd_align, rd_bound, rd_state,
-    realm_with_tables, wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, realm_with_tables, wrong_granules,
 };
+use super::conditions::data::{ipa_align, ipa_bound};
+use super::conditions::{rd_align, rd_bound, rd_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
@@ -23,15 +24,6 @@ fn base(w: &mut World<'_>) -> Outcome<Call> {
         ipa: PAGE,
     }
     .into())
-}
-
-fn ipa_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "ipa"))
-}
-
-fn ipa_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("ipa", first_realm(w)?.unprotected());
-    Ok(Reply::input())
 }
 
 /// There is no table; nothing live follows in the level 2 table.

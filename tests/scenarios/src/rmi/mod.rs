@@ -4,6 +4,7 @@
 //! The scenarios of the commands of the Host, one file per command.
 
 mod common;
+mod conditions;
 mod data_create;
 mod data_create_unknown;
 mod data_destroy;

@@ -5,7 +5,8 @@
 
 use rmi::{Command, CommandId, RealmParams};
 
-use super::common::{self, State, misalign, not_host, out_of_bound, wrong_granules};
+use super::common::{self, State, wrong_granules};
+use super::conditions::{params_align, params_bound, params_pas, rd_align, rd_bound};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply, Stop};
@@ -41,18 +42,6 @@ fn edit(w: &mut World<'_>, c: &Call, change: impl FnOnce(&mut RealmParams)) -> O
     Ok(Reply::input())
 }
 
-fn params_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "params_ptr"))
-}
-
-fn params_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "params_ptr"))
-}
-
-fn params_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    not_host(w, c, "params_ptr")
-}
-
 fn params_valid(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     edit(w, c, |params| params.hash_algo = 2)
 }
@@ -65,14 +54,6 @@ fn params_supp(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 fn alias(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     c.set("rd", params(w, c)?.rtt_base + GRANULE);
     Ok(Reply::input())
-}
-
-fn rd_align(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    common::rd_align(w, c)
-}
-
-fn rd_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    common::rd_bound(w, c)
 }
 
 fn rd_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

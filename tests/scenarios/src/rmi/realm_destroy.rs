@@ -5,7 +5,8 @@
 
 use rmi::{Command, CommandId};
 
-use super::common::{State, rd_align, rd_bound, rd_state, wrong_granules};
+use super::common::{State, wrong_granules};
+use super::conditions::{rd_align, rd_bound, rd_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};

@@ -5,9 +5,10 @@
 
 use rmi::{Command, CommandId, RecParams};
 
-use super::common::{
-    State, first_realm, misalign, not_delegated, not_host, out_of_bound, rd_align, rd_bound,
-    rd_state, same_granule, wrong_granules,
+use super::common::{State, first_realm, not_delegated, same_granule, wrong_granules};
+use super::conditions::{
+    params_align, params_bound, params_pas, rd_align, rd_bound, rd_state, realm_state, rec_align,
+    rec_bound,
 };
 use crate::check;
 use crate::contract::{Call, contract, refuse};
@@ -54,34 +55,8 @@ fn with_aux(w: &mut World<'_>, c: &mut Call, at_least: u64) -> Outcome {
     Ok(())
 }
 
-fn params_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "params_ptr"))
-}
-
-fn params_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "params_ptr"))
-}
-
-fn params_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    not_host(w, c, "params_ptr")
-}
-
-fn rec_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "rec"))
-}
-
-fn rec_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "rec"))
-}
-
 fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     not_delegated(w, c, "rec")
-}
-
-fn realm_state(w: &mut World<'_>, _: &mut Call) -> Outcome<Reply> {
-    let realm = first_realm(w)?;
-    w.activate(&realm)?;
-    Ok(Reply::realm(0))
 }
 
 fn num_recs(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

@@ -5,38 +5,17 @@
 
 use rmi::{Command, CommandId};
 
-use super::common::{State, misalign, out_of_bound, unused, wrong_granules};
+use super::common::{State, wrong_granules};
+use super::conditions::{rec_align, rec_bound, rec_gran_state, rec_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
-use crate::port::Capabilities;
 use crate::world::{Runnable, World};
 
 fn base(w: &mut World<'_>) -> Outcome<Call> {
     let realm = w.realm()?;
     let rec = w.rec(&realm, Runnable::Yes)?.rec;
     Ok(Command::RecDestroy { rec }.into())
-}
-
-fn rec_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "rec"))
-}
-
-fn rec_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "rec"))
-}
-
-fn rec_gran_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    unused(w, c, "rec")
-}
-
-/// The REC runs on another PE.
-fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.need(Capabilities::SECOND_PE, "no call during a run")?;
-    let (_, rec) = w.running_realm()?;
-    c.set("rec", rec.rec);
-    c.during = Some(w.enter_call(&rec)?);
-    Ok(Reply::rec())
 }
 
 /// The granule is unused again and the Realm has no REC.

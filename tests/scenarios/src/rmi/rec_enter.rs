@@ -6,7 +6,8 @@
 use rmi::{Command, CommandId, EnterFlags, ExitReason, RecEnter, RecExit};
 use zerocopy::IntoBytes;
 
-use super::common::{State, misalign, out_of_bound, unused, wrong_granules};
+use super::common::{State, misalign, out_of_bound, wrong_granules};
+use super::conditions::{rec_align, rec_bound, rec_gran_state, rec_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
@@ -44,18 +45,6 @@ fn run_pas(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     Ok(Reply::input())
 }
 
-fn rec_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "rec"))
-}
-
-fn rec_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "rec"))
-}
-
-fn rec_gran_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    unused(w, c, "rec")
-}
-
 fn realm_new(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     let realm = w.realm()?;
     let rec = w.rec(&realm, Runnable::Yes)?;
@@ -68,14 +57,6 @@ fn system_off(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     w.system_off(&rec)?;
     c.set("rec", rec.rec);
     Ok(Reply::realm(1))
-}
-
-fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    w.need(Capabilities::SECOND_PE, "no call during a run")?;
-    let (_, rec) = w.running_realm()?;
-    c.set("rec", rec.rec);
-    c.during = Some(w.enter_call(&rec)?);
-    Ok(Reply::rec())
 }
 
 fn rec_runnable(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

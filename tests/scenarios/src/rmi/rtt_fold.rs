@@ -6,9 +6,10 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, rd_align, rd_bound, rd_state, realm_with_tables,
-    wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, realm_with_tables, wrong_granules,
 };
+use super::conditions::table::ipa_align;
+use super::conditions::{ipa_bound, level_bound, rd_align, rd_bound, rd_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::desc;
@@ -28,21 +29,6 @@ fn base(w: &mut World<'_>) -> Outcome<Call> {
     let realm = realm_with_tables(w)?;
     w.table(&realm, BLOCK_2M, 3)?;
     Ok(fold(&realm, BLOCK_2M, 3).into())
-}
-
-fn level_bound(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("level", 4);
-    Ok(Reply::input())
-}
-
-fn ipa_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("ipa", BLOCK_2M + PAGE);
-    Ok(Reply::input())
-}
-
-fn ipa_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("ipa", first_realm(w)?.end());
-    Ok(Reply::input())
 }
 
 fn rtt_walk(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {

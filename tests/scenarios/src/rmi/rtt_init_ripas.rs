@@ -6,9 +6,9 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, rd_align, rd_bound, rd_state, realm_with_tables,
-    wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, realm_with_tables, wrong_granules,
 };
+use super::conditions::{rd_align, rd_bound, rd_state, realm_state};
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
 use crate::world::{Realm, World};
@@ -35,12 +35,6 @@ fn size_valid(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 fn top_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     c.set("top", first_realm(w)?.unprotected() + PAGE);
     Ok(Reply::input())
-}
-
-fn realm_state(w: &mut World<'_>, _: &mut Call) -> Outcome<Reply> {
-    let realm = first_realm(w)?;
-    w.activate(&realm)?;
-    Ok(Reply::realm(0))
 }
 
 /// In the middle of a 2 MiB entry.

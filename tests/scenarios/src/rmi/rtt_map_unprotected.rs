@@ -6,9 +6,9 @@
 use rmi::{Command, CommandId};
 
 use super::common::{
-    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, rd_align, rd_bound, rd_state, realm_with_tables,
-    wrong_granules,
+    BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, realm_with_tables, wrong_granules,
 };
+use super::conditions::{ipa_bound, level_bound, rd_align, rd_bound, rd_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::desc;
@@ -38,11 +38,6 @@ fn attr_valid(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     Ok(Reply::input())
 }
 
-fn level_bound(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("level", 4);
-    Ok(Reply::input())
-}
-
 fn addr_align(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     c.set("ipa", first_realm(w)?.unprotected() + BLOCK_2M);
     c.set("level", 2);
@@ -57,11 +52,6 @@ fn addr_bound(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 
 fn ipa_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     c.set("ipa", c.get("ipa") + 8);
-    Ok(Reply::input())
-}
-
-fn ipa_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    c.set("ipa", first_realm(w)?.end());
     Ok(Reply::input())
 }
 

@@ -5,10 +5,8 @@
 
 use rmi::{Command, CommandId, EnterFlags};
 
-use super::common::{
-    BLOCK_2M, PAGE, State, first_realm, misalign, out_of_bound, rd_align, rd_bound, rd_state,
-    unused, wrong_granules,
-};
+use super::common::{BLOCK_2M, PAGE, State, first_realm, wrong_granules};
+use super::conditions::{rd_align, rd_bound, rd_state, rec_align, rec_bound, rec_gran_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
@@ -38,18 +36,6 @@ fn request(w: &mut World<'_>, base: u64, top: u64) -> Outcome<(Realm, Rec)> {
 fn base(w: &mut World<'_>) -> Outcome<Call> {
     let (realm, rec) = request(w, 0, 8 * PAGE)?;
     Ok(set(&realm, &rec, 0, 2 * PAGE).into())
-}
-
-fn rec_align(_: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(misalign(c, "rec"))
-}
-
-fn rec_bound(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    Ok(out_of_bound(w, c, "rec"))
-}
-
-fn rec_gran_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
-    unused(w, c, "rec")
 }
 
 fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
