@@ -100,7 +100,10 @@ impl Options {
     /// The host tells more.
     pub const VERBOSE: Self = Self(1 << 2);
 
-    const KNOWN: u32 = 0b111;
+    /// The machine's counter counts instructions.
+    pub const EXACT_TIME: Self = Self(1 << 3);
+
+    const KNOWN: u32 = 0b1111;
 
     /// Returns the options of a header word, or nothing when it has a bit without a meaning.
     pub fn from_bits(bits: u32) -> Option<Self> {
@@ -455,7 +458,7 @@ mod tests {
         assert_eq!(broken(0x0c, 9), Err(BundleError::Mode(9)));
         assert_eq!(broken(0x10, 0), Err(BundleError::Vcpus(0)));
         assert_eq!(broken(0x10, 9), Err(BundleError::Vcpus(9)));
-        assert_eq!(broken(0x14, 8), Err(BundleError::Options(8)));
+        assert_eq!(broken(0x14, 16), Err(BundleError::Options(16)));
         assert_eq!(broken(0x18, 1), Err(BundleError::Memory(0x1000_0001)));
         assert_eq!(broken(0x21, 0x10), Err(BundleError::Kernel));
         assert_eq!(broken(0x30, 1), Err(BundleError::Initrd));

@@ -7,8 +7,9 @@ use core::sync::atomic::Ordering;
 
 use test_realm::protocol::{COMMAND_IMM, Command, Outcome, Report, pattern, sequence_step};
 
+use crate::entry::MAX_VCPUS;
 use crate::guard::{self, Registers};
-use crate::{banks, cpu, end, gic, regs, smc, smp, sweep, timer};
+use crate::{banks, cpu, end, gic, regs, smc, smp, stretches, sweep, timer};
 
 /// Takes commands from the Host until it asks for something that does not return.
 pub(crate) fn serve() -> ! {
@@ -104,6 +105,13 @@ fn execute(command: Command) -> (Outcome, Registers) {
         Command::WaitInterrupts { count, ticks } => wait_interrupts(count, ticks),
         Command::StartVcpu(vcpu) => done(&[smp::turn_on(vcpu)]),
         Command::Sequence { seed, rounds } => done(&[long_sequence(seed, rounds)]),
+        Command::Stretch(stretch, seed) => done(&stretches::run(stretch, seed)),
+        Command::SendSgis {
+            sgi,
+            targets,
+            count,
+            ticks,
+        } => send_sgis(sgi, targets, count, ticks),
         Command::Sweep {
             class,
             writes,
@@ -186,6 +194,22 @@ fn wait_interrupts(count: u64, ticks: u64) -> (Outcome, Registers) {
     smp::wait_until(ticks, || cpu.interrupts.load(Ordering::Acquire) >= count);
     let sgis = (0..16).map(|intid| cpu.count(intid)).sum();
     done(&[sgis, cpu.count(27), cpu.count(30)])
+}
+
+fn send_sgis(sgi: u64, targets: u64, count: u64, ticks: u64) -> (Outcome, Registers) {
+    let (sgi, targets) = (sgi as u32, targets as u16);
+    let receivers = || (0..MAX_VCPUS).filter(|vcpu| targets >> vcpu & 1 == 1);
+    let before: [u64; MAX_VCPUS] = core::array::from_fn(|vcpu| cpu::of(vcpu).count(sgi));
+    for sent in 1..=count {
+        if gic::send_sgi(sgi, targets).is_err() {
+            return (Outcome::NotUnderstood, [0; 18]);
+        }
+        let have_taken = || receivers().all(|vcpu| cpu::of(vcpu).count(sgi) >= before[vcpu] + sent);
+        if !smp::wait_until(ticks, have_taken) {
+            return done(&[sent - 1]);
+        }
+    }
+    done(&[count])
 }
 
 /// The computation of the protocol, out of line so that it is one loop in registers.

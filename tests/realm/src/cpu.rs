@@ -32,6 +32,8 @@ pub(crate) struct Cpu {
     pub(crate) interrupts: AtomicU64,
     /// INTID of the last one.
     pub(crate) last_intid: AtomicU64,
+    /// Where it was taken: the address of the instruction that came next.
+    pub(crate) interrupted_at: AtomicU64,
     /// How often each was taken.
     pub(crate) counts: [AtomicU64; COUNTED_INTIDS],
     /// Ticks until a timer fires again when its interrupt is taken; zero to mask it.
@@ -56,6 +58,7 @@ impl Cpu {
             fault_registers: [const { AtomicU64::new(0) }; 18],
             interrupts: AtomicU64::new(0),
             last_intid: AtomicU64::new(0),
+            interrupted_at: AtomicU64::new(0),
             counts: [const { AtomicU64::new(0) }; COUNTED_INTIDS],
             rearm_ticks: AtomicU64::new(0),
             spurious: AtomicU64::new(0),

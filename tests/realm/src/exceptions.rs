@@ -40,7 +40,7 @@ extern "C" fn exception_taken(frame: &mut Frame, vector: u64) {
     let cpu = cpu::current();
     match vector % 4 {
         0 => synchronous(cpu, frame, vector),
-        1 | 2 => interrupt(cpu),
+        1 | 2 => interrupt(cpu, frame.elr),
         _ => {
             cpu.serrors.fetch_add(1, Ordering::Relaxed);
         }
@@ -71,7 +71,7 @@ fn synchronous(cpu: &Cpu, frame: &mut Frame, vector: u64) {
     frame.spsr = cpu.fix_up_pstate.load(Ordering::Relaxed);
 }
 
-fn interrupt(cpu: &Cpu) {
+fn interrupt(cpu: &Cpu, at: u64) {
     let Some(intid) = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1) else {
         return;
     };
@@ -79,6 +79,7 @@ fn interrupt(cpu: &Cpu) {
     if !timer::interrupted(number, cpu.rearm_ticks.load(Ordering::Relaxed)) {
         cpu.spurious.fetch_add(1, Ordering::Relaxed);
     }
+    cpu.interrupted_at.store(at, Ordering::Relaxed);
     cpu.interrupts.fetch_add(1, Ordering::Release);
     cpu.last_intid.store(u64::from(number), Ordering::Relaxed);
     if let Some(count) = cpu.counts.get(number as usize) {

@@ -25,6 +25,7 @@ mod mmu;
 mod regs;
 mod smc;
 mod smp;
+mod stretches;
 mod sweep;
 mod timer;
 

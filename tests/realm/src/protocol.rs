@@ -7,6 +7,9 @@
 //! a call are a [`Report`] about the command before, the first one's outcome is [`Outcome::Done`] with
 //! registers of zero. The Host's values are the next [`Command`].
 
+#[cfg(test)]
+mod tests;
+
 /// Immediate of the host call that reports and asks for a command.
 pub const COMMAND_IMM: u16 = 0xB411;
 /// Immediate of the host call that a vCPU makes when it cannot go on; there is no answer.
@@ -67,6 +70,33 @@ pub enum Bank {
     /// those that are undefined, the wrong value that has the lowest number.
     System,
 }
+
+/// A fixed stretch of instructions in which a vCPU takes interrupts, and in which nothing is left to
+/// chance: its results are the same however often it is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// Arithmetic in general registers and flags, branches.
+    General,
+    /// Loads, stores, exclusive pairs, atomics, cache maintenance.
+    Memory,
+    /// System registers and `PSTATE`.
+    System,
+    /// Calls of the monitor and registers that trap. One of them extends measurement
+    /// [`STRETCH_MEASUREMENT`] with [`STRETCH_MEASURED`].
+    Calls,
+    /// SIMD and floating point.
+    Vectors,
+    /// SVE.
+    Scalable,
+}
+
+/// Index of the measurement that [`Stretch::Calls`] extends.
+pub const STRETCH_MEASUREMENT: u64 = 1;
+/// The 64 bytes it is extended with, as the eight registers that hold them: all of them this.
+pub const STRETCH_MEASURED: u64 = 0x5EED;
+
+/// What the vCPU was doing at an interrupt that was not in the stretch.
+pub const NOT_IN_STRETCH: u64 = u64::MAX;
 
 /// What the Host wants a vCPU to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +189,22 @@ pub enum Command {
         /// Steps.
         rounds: u64,
     },
+    /// Run a stretch on values that a seed names. Registers: a digest of its results, its length in
+    /// instructions, how many interrupts were taken in it, and before which of its instructions the last
+    /// was taken, counted from zero: its length when behind the last one, [`NOT_IN_STRETCH`] when none.
+    Stretch(Stretch, u64),
+    /// Send an SGI to vCPUs, again each time when all of them have taken the one before, and take what
+    /// comes meanwhile. Registers: how many all of them have taken.
+    SendSgis {
+        /// Its INTID, which no other vCPU sends.
+        sgi: u64,
+        /// The vCPUs, a bit for each.
+        targets: u64,
+        /// How often.
+        count: u64,
+        /// Ticks after which to give up.
+        ticks: u64,
+    },
     /// Read or write every encoding of a system register with this op0, op1 and CRn. Registers:
     /// [`Sweep`](crate::registers::Sweep) in words.
     Sweep {
@@ -214,6 +260,13 @@ impl Command {
                 [14, class, u64::from(writes), secret, 0]
             }
             Self::Residue(bank) => [15, bank.code(), 0, 0, 0],
+            Self::Stretch(stretch, seed) => [16, stretch.code(), seed, 0, 0],
+            Self::SendSgis {
+                sgi,
+                targets,
+                count,
+                ticks,
+            } => [17, sgi, targets, count, ticks],
         };
         values[..5].copy_from_slice(&head);
         match *self {
@@ -231,7 +284,7 @@ impl Command {
     /// Reads what [`Self::encode`] wrote; nothing if it did not.
     #[must_use]
     pub fn decode(values: &[u64; VALUES]) -> Option<Self> {
-        let [code, first, second, third, ..] = *values;
+        let [code, first, second, third, fourth, ..] = *values;
         let mut registers = [0; REGISTERS];
         registers.copy_from_slice(&values[5..5 + REGISTERS]);
         let instruction = u32::try_from(first);
@@ -290,8 +343,40 @@ impl Command {
                 }
             }
             15 => Self::Residue(Bank::from_code(first)?),
+            16 => Self::Stretch(Stretch::from_code(first)?, second),
+            17 => Self::SendSgis {
+                sgi: first,
+                targets: second,
+                count: third,
+                ticks: fourth,
+            },
             _ => return None,
         })
+    }
+}
+
+impl Stretch {
+    const fn code(self) -> u64 {
+        match self {
+            Self::General => 0,
+            Self::Memory => 1,
+            Self::System => 2,
+            Self::Calls => 3,
+            Self::Vectors => 4,
+            Self::Scalable => 5,
+        }
+    }
+
+    const fn from_code(code: u64) -> Option<Self> {
+        match code {
+            0 => Some(Self::General),
+            1 => Some(Self::Memory),
+            2 => Some(Self::System),
+            3 => Some(Self::Calls),
+            4 => Some(Self::Vectors),
+            5 => Some(Self::Scalable),
+            _ => None,
+        }
     }
 }
 
@@ -458,98 +543,4 @@ pub const fn sequence_step(value: u64, round: u64) -> u64 {
     let value = value.wrapping_add(round) ^ value.rotate_left(13);
     let value = value.wrapping_mul(0x2545_F491_4F6C_DD1D);
     value ^ value >> 27
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registers() -> [u64; REGISTERS] {
-        core::array::from_fn(|n| pattern(9, n as u64))
-    }
-
-    #[test]
-    fn commands_survive_a_host_call() {
-        let commands = [
-            Command::Nothing,
-            Command::Run {
-                instruction: 0xD503_201F,
-                registers: registers(),
-            },
-            Command::RunUser {
-                instruction: 1,
-                registers: registers(),
-            },
-            Command::Call {
-                address: u64::MAX,
-                registers: registers(),
-            },
-            Command::RunAll {
-                instruction: 2,
-                seed: 3,
-                first: [4, 5, 6],
-            },
-            Command::Fill(Bank::Vectors, 1),
-            Command::Check(Bank::Scalable),
-            Command::Check(Bank::System),
-            Command::Residue(Bank::Vectors),
-            Command::FillMemory {
-                address: 8,
-                words: 9,
-                seed: 10,
-            },
-            Command::CheckMemory {
-                address: 8,
-                words: 9,
-                seed: 10,
-            },
-            Command::Interrupts(true),
-            Command::SetTimer {
-                timer: Timer::Physical,
-                ticks: 4,
-                again: 5,
-            },
-            Command::WaitInterrupts { count: 1, ticks: 2 },
-            Command::StartVcpu(3),
-            Command::Sequence { seed: 1, rounds: 2 },
-            Command::Sweep {
-                class: [3, 7, 15],
-                writes: true,
-                secret: 4,
-            },
-        ];
-        for command in commands {
-            assert_eq!(Command::decode(&command.encode()), Some(command));
-        }
-        assert_eq!(Command::decode(&[16; VALUES]), None);
-        assert_eq!(Command::decode(&[5; VALUES]), None);
-    }
-
-    #[test]
-    fn reports_survive_a_host_call() {
-        let fault = Fault {
-            esr: 1,
-            elr: 2,
-            far: 3,
-            spsr: 4,
-        };
-        for outcome in [Outcome::Done, Outcome::Fault(fault), Outcome::NotUnderstood] {
-            let report = Report {
-                outcome,
-                registers: registers(),
-                vcpu: 5,
-                interrupts: 6,
-                serrors: 7,
-            };
-            assert_eq!(Report::decode(&report.encode()), Some(report));
-        }
-        assert_eq!(Report::decode(&[3; VALUES]), None);
-    }
-
-    #[test]
-    fn patterns_differ() {
-        assert_ne!(pattern(1, 0), pattern(1, 1));
-        assert_ne!(pattern(1, 0), pattern(2, 0));
-        assert_ne!(sequence(1, 10), sequence(1, 11));
-    }
 }

@@ -44,6 +44,8 @@ impl Capabilities {
     pub const SAFE_READ: Self = Self(1 << 5);
     /// The Host has registers of EL1 and EL0, which it can fill.
     pub const REGISTERS: Self = Self(1 << 6);
+    /// A tick of the counter passes with each instruction, and only then.
+    pub const EXACT_TIME: Self = Self(1 << 7);
 
     /// Says whether all of `other` is there.
     #[must_use]

@@ -8,6 +8,7 @@
 //! `RSI_HOST_CALL` whose immediate is [`IDLE_IMM`], the action in the registers that the Host gives and
 //! the result in those that it shows. In-process the port plays the program.
 
+mod boundaries;
 mod debug;
 mod exits;
 mod gic;
@@ -27,6 +28,7 @@ use crate::world::World;
 
 /// The scenarios of Realms that run the payload of `tests/realm`, which only a machine can.
 pub(crate) const GROUPS: &[&[Scenario]] = &[
+    boundaries::SCENARIOS,
     debug::SCENARIOS,
     exits::SCENARIOS,
     gic::SCENARIOS,

@@ -19,13 +19,50 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the gate runs the scenarios on: `-cpu max` with all its features, and without some, because an
-/// RMM reads what a machine has and does not assume it. The name of the suite, and what is switched.
-const MACHINES: &[(&str, &str)] = &[
-    ("on-target", ""),
-    ("on-target-no-lpa2", "lpa2=off"),
-    ("on-target-no-sve", "sve=off,sme=off"),
-    ("on-target-no-pmu", "pmu=off"),
+/// RMM reads what a machine has and does not assume it. There is none with SME alone: QEMU 10.0 turns
+/// SME off with SVE.
+const VARIANTS: &[Variant] = &[
+    Variant::with_cpu("on-target", ""),
+    Variant::with_cpu("on-target-no-lpa2", "lpa2=off"),
+    Variant::with_cpu("on-target-no-sve", "sve=off,sme=off"),
+    Variant::with_cpu("on-target-no-pmu", "pmu=off"),
+    Variant {
+        suite: "on-target-icount",
+        cpu_opts: "",
+        exact_scenarios: Some("realm_boundary"),
+    },
 ];
+
+/// A kind of machine.
+struct Variant {
+    /// The suite that its results belong to.
+    suite: &'static str,
+    /// Features of the CPU that are switched.
+    cpu_opts: &'static str,
+    /// A part of the names of the scenarios that want a machine with exact time; nothing where the time is
+    /// ordinary and all scenarios run. There they may not be skipped.
+    exact_scenarios: Option<&'static str>,
+}
+
+impl Variant {
+    const fn with_cpu(suite: &'static str, cpu_opts: &'static str) -> Self {
+        Self {
+            suite,
+            cpu_opts,
+            exact_scenarios: None,
+        }
+    }
+
+    /// Tells whether a scenario that the user wants runs on this machine.
+    fn has_any(&self, filter: &Regex) -> bool {
+        let mut names = scenarios::on_machine().map(|scenario| scenario.name);
+        self.exact_scenarios
+            .is_none_or(|part| names.any(|name| name.contains(part) && filter.is_match(name)))
+    }
+}
+
+/// One instruction takes one nanosecond, and one tick of `-cpu max` is one nanosecond.
+const EXACT_TIME: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 const MACHINE_CPUS: u32 = 4;
 const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
 /// Memory a scenario's Realm may use, in bytes.
@@ -46,6 +83,9 @@ pub(crate) struct ConformanceArgs {
     /// Features of QEMU's CPU to switch, such as lpa2=off,sve=off
     #[arg(long, value_name = "A=off,...", default_value = "")]
     cpu_opts: String,
+    /// One CPU on which each instruction takes exactly one tick, for the scenarios named realm_boundary
+    #[arg(long)]
+    exact_time: bool,
     /// Seconds until a run that has not ended counts as hung
     #[arg(long, value_name = "S", default_value = "600")]
     timeout: u64,
@@ -62,8 +102,7 @@ pub(crate) fn command(project: &Project, args: &ConformanceArgs) -> Result<()> {
         return Ok(());
     }
     let filter = filter(args.filter.as_deref())?;
-    let (suite, _) = MACHINES[0];
-    let cases = scenarios(project, suite, args, &filter)?;
+    let cases = scenarios(project, VARIANTS[0].suite, args, &filter)?;
     print_table(&cases);
     finish(project, "conformance", &cases)
 }
@@ -75,16 +114,24 @@ pub(crate) fn command(project: &Project, args: &ConformanceArgs) -> Result<()> {
 /// When a machine cannot be built or started.
 pub(crate) fn on_all_machines(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (suite, cpu_opts) in MACHINES {
-        println!("test: {suite}");
+    for variant in VARIANTS.iter().filter(|variant| variant.has_any(filter)) {
+        println!("test: {}", variant.suite);
         let args = ConformanceArgs {
             rmm: None,
             filter: None,
             table: false,
-            cpu_opts: (*cpu_opts).to_string(),
+            cpu_opts: variant.cpu_opts.to_string(),
+            exact_time: variant.exact_scenarios.is_some(),
             timeout: 600,
         };
-        cases.extend(scenarios(project, suite, &args, filter)?);
+        let Some(part) = variant.exact_scenarios else {
+            cases.extend(scenarios(project, variant.suite, &args, filter)?);
+            continue;
+        };
+        let mut exact = scenarios(project, variant.suite, &args, &Regex::new(part)?)?;
+        exact.retain(|case| filter.is_match(&case.name) || is_broken(case));
+        exact.iter_mut().for_each(refuse_any_skip);
+        cases.extend(exact);
     }
     Ok(cases)
 }
@@ -99,7 +146,11 @@ fn scenarios(
     let plan = BundlePlan {
         mode: Mode::Conformance,
         vcpus: 1,
-        options: Options::default(),
+        options: if args.exact_time {
+            Options::EXACT_TIME
+        } else {
+            Options::default()
+        },
         memory_bytes: REALM_MEMORY_BYTES,
         kernel: None,
         initramfs: None,
@@ -109,10 +160,14 @@ fn scenarios(
         scenario_filter: target_filter(filter.as_str()),
     };
     let machine = Machine {
-        smp: MACHINE_CPUS,
+        smp: if args.exact_time { 1 } else { MACHINE_CPUS },
         memory_bytes: MACHINE_MEMORY_BYTES,
         cpu_options: args.cpu_opts.clone(),
-        extra: Vec::new(),
+        extra: if args.exact_time {
+            EXACT_TIME.map(str::to_string).to_vec()
+        } else {
+            Vec::new()
+        },
         timeout: Duration::from_secs(args.timeout),
         rmm: args.rmm.clone(),
         takes_input: false,
@@ -120,7 +175,7 @@ fn scenarios(
     let report = run::boot(project, &machine, &plan, &Expect::result_only(), suite)?;
     let mut cases = tap::parse(suite, report.observed.tap());
     cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
-    if args.rmm.is_none() && args.cpu_opts.is_empty() {
+    if args.rmm.is_none() && args.cpu_opts.is_empty() && !args.exact_time {
         cases.iter_mut().for_each(refuse_skip);
     }
     cases.extend(ending(suite, &report, &cases));
@@ -138,6 +193,13 @@ fn refuse_skip(case: &mut Case) {
         && !may_skip
     {
         case.outcome = Outcome::Failed(format!("the table of proofs has it, but: {reason}"));
+    }
+}
+
+/// A machine that is there for these scenarios has all that they need.
+fn refuse_any_skip(case: &mut Case) {
+    if let Outcome::Skipped(reason) = &case.outcome {
+        case.outcome = Outcome::Failed(format!("this machine is for it, but: {reason}"));
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn run(
     stage::enter("run");
     let payload = bundle.header.test_payload.as_ref();
     let payload = payload.map_or(&[][..], |part| bundle.contents(part));
-    let mut port = TargetPort::new(host, platform, payload);
+    let mut port = TargetPort::new(host, platform, payload, bundle.header.options);
     let filter = Filter(&bundle.header.scenario_filter);
     let Summary {
         passed,

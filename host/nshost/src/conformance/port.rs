@@ -12,6 +12,7 @@ use host_mm::addr::{BLOCK_1G, PAGE_SIZE, Pfn};
 use host_mm::host::Host;
 use host_mm::machine::{PhysMemory, Rmi};
 use host_mm::pages::{MAX_ORDER, PageUse, Wish};
+use host_vmm::bundle::Options;
 use host_vmm::platform::Platform;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
 use rmi::{Command, CommandId, ExitReason, RMI_SUCCESS, RecEnter, RecExit};
@@ -44,12 +45,19 @@ pub(super) struct TargetPort<'a> {
     alarm_ticks: Option<u64>,
     not_delegable: u64,
     beyond_memory: u64,
+    has_exact_time: bool,
     filled: Option<Filled>,
 }
 
 impl<'a> TargetPort<'a> {
-    /// Returns the port of the machine that `platform` describes; `payload` may be empty.
-    pub(super) fn new(host: &'a Host<Machine>, platform: &Platform, payload: &'a [u8]) -> Self {
+    /// Returns the port of the machine that `platform` and the run's options describe; `payload` may be
+    /// empty.
+    pub(super) fn new(
+        host: &'a Host<Machine>,
+        platform: &Platform,
+        payload: &'a [u8],
+        options: Options,
+    ) -> Self {
         let end = platform.dram.iter().map(|range| range.end).max();
         Self {
             host,
@@ -58,6 +66,7 @@ impl<'a> TargetPort<'a> {
             alarm_ticks: None,
             not_delegable: platform.gicd,
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
+            has_exact_time: options.contains(Options::EXACT_TIME),
             filled: None,
         }
     }
@@ -261,12 +270,14 @@ impl RmiPort for TargetPort<'_> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let alone = Capabilities::SAFE_READ | Capabilities::RUN | Capabilities::REGISTERS;
+        let mut all = Capabilities::SAFE_READ | Capabilities::RUN | Capabilities::REGISTERS;
         if pe::count() > 1 {
-            alone | Capabilities::SECOND_PE
-        } else {
-            alone
+            all = all | Capabilities::SECOND_PE;
         }
+        if self.has_exact_time {
+            all = all | Capabilities::EXACT_TIME;
+        }
+        all
     }
 
     fn program(&self) -> &[u8] {

@@ -41,7 +41,7 @@ const LONGEST: u64 = 0xF;
 const MOST_QUADS: u8 = 15;
 
 /// Creates a Realm with SVE of this length, or the greatest, and lets it use all of it.
-fn wide(w: &mut World<'_>, length: Option<u8>) -> Outcome<Payload> {
+pub(super) fn wide(w: &mut World<'_>, length: Option<u8>) -> Outcome<Payload> {
     if !w.features()?.has_sve() {
         return Err(Stop::Skipped("no SVE".into()));
     }
