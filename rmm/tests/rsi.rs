@@ -221,7 +221,8 @@ fn ipa_state_set_asks_the_host() {
         let complete = |expected: [u64; 3]| {
             check(move |_, context| {
                 assert_eq!(context.gprs[..3], expected);
-                assert_kept(context, 5);
+                assert_eq!(context.gprs[3..=16], [0; 14]);
+                assert_kept(context, 17);
                 assert_eq!(context.pc, START + 4);
             })
         };
@@ -281,8 +282,8 @@ fn host_call_carries_registers_both_ways() {
         let mut enter = RecEnter::default();
         enter.gprs = core::array::from_fn(|n| 0xE00 + u64::try_from(n).unwrap());
         w.script(vec![check(|_, context| {
-            assert_eq!(context.gprs[..2], [SUCCESS, 0x100]);
-            assert_kept(context, 2);
+            assert_eq!(context.gprs[..=16], [0; 17]);
+            assert_kept(context, 17);
             assert_eq!(context.pc, START + 4);
         })]);
         vcpu.try_enter(&enter).unwrap();

@@ -45,6 +45,16 @@ pub(crate) fn return_status<const N: usize>(
     status: RsiStatus,
     outputs: [u64; N],
 ) {
+    set_status(context, status, outputs);
+    skip_instruction(context);
+}
+
+/// Writes the registers of [`return_status`] for a call that the Realm is behind already.
+pub(crate) fn set_status<const N: usize>(
+    context: &mut RecContext,
+    status: RsiStatus,
+    outputs: [u64; N],
+) {
     const { assert!(N <= LAST_OUTPUT) }
     let (results, _) = context
         .gprs
@@ -55,7 +65,6 @@ pub(crate) fn return_status<const N: usize>(
     let (listed, unlisted) = rest.split_at_mut(N);
     listed.copy_from_slice(&outputs);
     unlisted.fill(0);
-    skip_instruction(context);
 }
 
 /// Ends a call of PSCI, or of nobody: x0 is the answer and x1 to x3 become zero.

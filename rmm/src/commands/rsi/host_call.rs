@@ -11,6 +11,7 @@ use rmm_hal::Hal;
 use zerocopy::IntoBytes;
 
 use crate::commands::rsi::{fail, fail_at, protected_buffer};
+use crate::commands::smc::set_status;
 use crate::realm::RealmMemoryError;
 use crate::rec::context::skip_instruction;
 use crate::rec::exit::Stop;
@@ -47,7 +48,6 @@ pub(crate) fn complete<H: Hal>(running: &mut Running<'_, '_, H>, gprs: &[u64; 31
         Err(RealmMemoryError::Empty | RealmMemoryError::NotProtected) => RsiStatus::ErrorInput,
     };
     running.rec.set_host_call_pending(false);
-    let [x0, ..] = &mut running.rec.context.gprs;
-    *x0 = status.to_register();
+    set_status(&mut running.rec.context, status, []);
     Next::Resume
 }

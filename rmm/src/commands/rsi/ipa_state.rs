@@ -8,6 +8,7 @@ use rmi::{GRANULE_SIZE, Ipa, RsiStatus, RttLevel};
 use rmm_hal::{Hal, RecContext};
 
 use crate::commands::rsi::{fail, succeed};
+use crate::commands::smc::set_status;
 use crate::rec::RipasRequest;
 use crate::rec::context::skip_instruction;
 use crate::rec::exit::Stop;
@@ -63,10 +64,8 @@ pub(crate) fn complete(context: &mut RecContext, request: RipasRequest, host: Re
     } else {
         Response::Accept
     };
-    let [x0, x1, x2, ..] = &mut context.gprs;
-    *x0 = RsiStatus::Success.to_register();
-    *x1 = request.base;
-    *x2 = response.to_register();
+    let outputs = [request.base, response.to_register()];
+    set_status(context, RsiStatus::Success, outputs);
 }
 
 /// Admits a range of protected pages, which is not empty and may end where the protected half ends.
