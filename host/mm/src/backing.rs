@@ -21,7 +21,9 @@ use spin::{Mutex, RwLock};
 use crate::addr::{Granularity, Hva, PAGE_SHIFT, PAGES_PER_2M, Pfn};
 use crate::interval::IntervalIndex;
 use crate::machine::PhysMemory;
-use crate::pages::{MAX_ORDER, PageAllocator, PageFlags, PageHold, PageUse, Wish, to_usize};
+use crate::pages::{
+    MAX_ORDER, PageAllocator, PageFlags, PageHold, PageUse, Wish, to_u64, to_usize,
+};
 
 /// Why a backing has no page for an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +133,7 @@ impl Chunk {
             return None;
         }
         self.reserved[slot / 64] &= !bit;
-        Some(block.offset(crate::pages::to_u64(slot)))
+        Some(block.offset(to_u64(slot)))
     }
 
     fn contiguous(&self) -> Option<Pfn> {
@@ -337,6 +339,13 @@ impl Object {
     pub fn peek(&self, index: u64) -> Option<Pfn> {
         let chunk = self.chunks.read().get(&(index / PAGES_PER_2M))?.clone();
         chunk.lock().pages[to_usize(index % PAGES_PER_2M)]
+    }
+
+    /// Returns how many pages have been filled.
+    pub fn filled_pages(&self) -> u64 {
+        let chunks = self.chunks.read();
+        let filled = |chunk: &Arc<Mutex<Chunk>>| chunk.lock().pages.iter().flatten().count();
+        chunks.values().map(filled).map(to_u64).sum()
     }
 
     /// Gives all pages back to the allocator. Pages still delegated are lost and counted.

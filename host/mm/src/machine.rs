@@ -66,6 +66,8 @@ pub trait Tlb: Sync {
     /// Invalidates what `vmid` has cached for `size` bytes at `ipa`, leaf entries and walks, on
     /// every CPU, and waits for it.
     fn invalidate_ipa(&self, vmid: u16, ipa: Ipa, size: u64);
+    /// Does the same on this CPU alone.
+    fn invalidate_ipa_here(&self, vmid: u16, ipa: Ipa, size: u64);
     /// Invalidates everything of `vmid` on every CPU, and waits for it.
     fn invalidate_vm(&self, vmid: u16);
     /// Cleans the data of `size` bytes at `pfn` to the point of coherency.

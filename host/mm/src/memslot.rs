@@ -56,6 +56,12 @@ impl MemSlot {
         self.pages
     }
 
+    /// Iterates over the guest pages in ascending order.
+    pub fn gfns(&self) -> impl Iterator<Item = Gfn> {
+        let base = self.base;
+        (0..self.pages).map(move |page| base.offset(page))
+    }
+
     /// Returns the first host address.
     pub fn hva(&self) -> Hva {
         self.hva

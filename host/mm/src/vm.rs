@@ -4,6 +4,7 @@
 //! A VM: its slots, the address space behind them, and its stage 2.
 
 mod access;
+mod copy;
 mod take;
 
 use alloc::sync::Arc;
@@ -25,6 +26,7 @@ use crate::pages::Wish;
 use crate::realm::{Realm, RealmError, Wanted};
 use crate::stage2::Stage2;
 
+pub use copy::{Copied, Copying};
 pub use take::{Reach, take_away};
 
 /// Where the host addresses of a VM's memory begin. Host and guest addresses are congruent up to

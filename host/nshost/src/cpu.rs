@@ -83,6 +83,12 @@ pub(crate) fn has_pointer_authentication() -> bool {
     isar1 & 0xFF00_0FF0 != 0 || isar2 & 0xFF00 != 0
 }
 
+/// Tells whether translations of a range are forgotten by one instruction (FEAT_TLBIRANGE,
+/// `ID_AA64ISAR0_EL1.TLB`).
+pub(crate) fn has_range_invalidation() -> bool {
+    field(read_sysreg!("id_aa64isar0_el1"), 56) >= 2
+}
+
 /// Tells whether there is `HCRX_EL2` (`ID_AA64MMFR1_EL1.HCX`).
 pub(crate) fn has_extended_controls() -> bool {
     field(read_sysreg!("id_aa64mmfr1_el1"), 40) != 0

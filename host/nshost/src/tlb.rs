@@ -14,13 +14,17 @@ use host_mm::addr::{PAGE_SIZE, Pfn};
 use host_mm::machine::Tlb;
 use rmi::Ipa;
 
-use crate::cpu::cache_type;
+use crate::cpu::{self, cache_type};
 use crate::machine::Machine;
 
 /// Bits of `VTTBR_EL2` to the right of the VMID.
 const VMID_SHIFT: u32 = 48;
-/// Ranges with more bytes are forgotten with everything else of the VM.
-const LARGEST_BY_PAGE: u64 = 16 * PAGE_SIZE;
+/// Ranges with more bytes are forgotten with everything else of the VM: what one range operation of
+/// the smallest scale covers.
+const LARGEST: u64 = 64 * PAGE_SIZE;
+/// Operand of a range operation: 4 KiB granule; the place of the number of pairs of pages less one.
+const RANGE_GRANULE: u64 = 0b01 << 46;
+const RANGE_NUMBER_SHIFT: u32 = 39;
 /// log2 of the bytes in a word, the unit of `CTR_EL0`'s line sizes.
 const WORD_SHIFT: u64 = 2;
 
@@ -30,20 +34,37 @@ impl Tlb for Machine {
     }
 
     fn invalidate_ipa(&self, vmid: u16, ipa: Ipa, size: u64) {
-        if size > LARGEST_BY_PAGE {
+        if size > LARGEST {
             return self.invalidate_vm(vmid);
         }
         barrier::dsb(barrier::ISHST);
         with_vmid(vmid, || {
-            for page in 0..size.div_ceil(PAGE_SIZE) {
-                let operand = (ipa.raw() >> 12) + page;
-                // SAFETY: forgetting translations changes no memory.
-                unsafe { asm!("tlbi ipas2e1is, {}", in(reg) operand, options(nostack)) };
-            }
+            forget_everywhere(ipa.raw() / PAGE_SIZE, size.div_ceil(PAGE_SIZE));
             barrier::dsb(barrier::ISH);
-            // SAFETY: as above. Combined entries of both stages have to go too.
+            // SAFETY: forgetting translations changes no memory. Combined entries of both stages
+            // have to go too.
             unsafe { asm!("tlbi vmalle1is", options(nostack)) };
             barrier::dsb(barrier::ISH);
+        });
+    }
+
+    fn invalidate_ipa_here(&self, vmid: u16, ipa: Ipa, size: u64) {
+        barrier::dsb(barrier::NSHST);
+        with_vmid(vmid, || {
+            if size > LARGEST {
+                // SAFETY: forgetting translations changes no memory.
+                unsafe { asm!("tlbi vmalls12e1", options(nostack)) };
+            } else {
+                let first = ipa.raw() / PAGE_SIZE;
+                for page in first..first + size.div_ceil(PAGE_SIZE) {
+                    // SAFETY: as above.
+                    unsafe { asm!("tlbi ipas2e1, {}", in(reg) page, options(nostack)) };
+                }
+                barrier::dsb(barrier::NSH);
+                // SAFETY: as above.
+                unsafe { asm!("tlbi vmalle1", options(nostack)) };
+            }
+            barrier::dsb(barrier::NSH);
         });
     }
 
@@ -76,6 +97,21 @@ impl Tlb for Machine {
         });
         barrier::dsb(barrier::ISH);
         barrier::isb(barrier::SY);
+    }
+}
+
+/// Makes all CPUs forget `count` pages of stage 2, at most 64, from page number `first` on.
+fn forget_everywhere(first: u64, count: u64) {
+    if count > 1 && cpu::has_range_invalidation() {
+        let number = count.div_ceil(2) - 1;
+        let operand = first | RANGE_GRANULE | number << RANGE_NUMBER_SHIFT;
+        // SAFETY: `TLBI RIPAS2E1IS` forgets translations and changes no memory.
+        unsafe { asm!("sys #4, c8, c0, #2, {}", in(reg) operand, options(nostack)) };
+        return;
+    }
+    for page in first..first + count {
+        // SAFETY: forgetting translations changes no memory.
+        unsafe { asm!("tlbi ipas2e1is, {}", in(reg) page, options(nostack)) };
     }
 }
 

@@ -21,6 +21,11 @@ impl<M: Machine> Stage2<'_, M> {
     /// can be logged. Returns the number of entries changed. The caller holds the MMU lock for
     /// writing.
     pub fn write_protect(&self, range: Range<u64>) -> u64 {
+        self.write_protect_all([range])
+    }
+
+    /// Does the same for several ranges in ascending order, at the cost of one invalidation.
+    pub fn write_protect_all(&self, ranges: impl IntoIterator<Item = Range<u64>>) -> u64 {
         let mut protector = Changer {
             change: |raw, leaf: &Leaf| {
                 let writable = leaf.permissions.contains(Permissions::WRITE);
@@ -28,9 +33,15 @@ impl<M: Machine> Stage2<'_, M> {
             },
             changed: 0,
         };
-        self.sweep(range.clone(), &mut protector);
+        let mut whole: Option<Range<u64>> = None;
+        for range in ranges {
+            whole.get_or_insert(range.clone()).end = range.end;
+            self.sweep(range, &mut protector);
+        }
         let changed = protector.changed;
-        self.forget_range(range, changed);
+        if let Some(whole) = whole {
+            self.forget_range(whole, changed);
+        }
         self.counters.protected.add(changed);
         changed
     }

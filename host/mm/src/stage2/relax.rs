@@ -17,6 +17,10 @@ impl<M: Machine> Stage2<'_, M> {
     /// Adds `permissions` to the leaf of `level` at `ipa` (rule W5); removes none, never changes
     /// the address.
     ///
+    /// Only this CPU forgets the old entry. Another one that still has it takes a fault that
+    /// finds the permissions added, and forgets it then: that is rare, and interrupting all
+    /// CPUs for each page of a log is not.
+    ///
     /// # Errors
     ///
     /// [`WalkError::Again`] when there is no such leaf any more.
@@ -39,7 +43,7 @@ impl<M: Machine> Stage2<'_, M> {
         let base = ipa.align_down(level.block_size());
         let machine = self.host.machine();
         machine.publish();
-        machine.invalidate_ipa(self.vmid, base, level.block_size());
+        machine.invalidate_ipa_here(self.vmid, base, level.block_size());
         self.counters.relaxed.bump();
         Ok(())
     }

@@ -8,11 +8,12 @@ use core::ops::Range;
 use rmi::Ipa;
 
 use super::{MemoryError, VcpuMemory, Vm};
-use crate::addr::{PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::addr::{Gfn, PAGE_BYTES, PAGE_SIZE, Pfn};
 use crate::backing::{Fill, NoPage};
 use crate::client::Measure;
 use crate::machine::Machine;
-use crate::pages::{to_u64, to_usize};
+use crate::memslot::MemSlot;
+use crate::pages::{PageFlags, to_u64, to_usize};
 use crate::realm::Source;
 
 impl<M: Machine> Vm<'_, M> {
@@ -110,29 +111,31 @@ impl<M: Machine> Vm<'_, M> {
     /// [`MemoryError::NoMemory`] outside the slots, [`MemoryError::Private`] for what the guest
     /// has not shared.
     pub fn read(&self, ipa: Ipa, bytes: &mut [u8]) -> Result<(), MemoryError> {
-        self.for_each_page(ipa, bytes.len(), |address, range| {
+        self.for_each_page(ipa, bytes.len(), |address, range, _| {
             self.host.machine().read(address, &mut bytes[range]);
         })
     }
 
-    /// Writes guest memory for the VMM.
+    /// Writes guest memory for the VMM, and logs that as a write of the guest's would be.
     ///
     /// # Errors
     ///
     /// As [`Vm::read`].
     pub fn write(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), MemoryError> {
-        self.for_each_page(ipa, bytes.len(), |address, range| {
+        self.for_each_page(ipa, bytes.len(), |address, range, page| {
             self.host.machine().write(address, &bytes[range]);
+            self.host.pages().mark(page.pfn, PageFlags::DIRTY);
+            page.slot.log_dirty(page.gfn);
         })
     }
 
-    /// Calls `each` with the physical address and the range of bytes of every page piece of
-    /// `length` bytes at `ipa`, pinned.
+    /// Calls `each` with the physical address, the range of bytes and the page of every piece of
+    /// `length` bytes at `ipa`, pinned and with the MMU lock held.
     fn for_each_page(
         &self,
         ipa: Ipa,
         length: usize,
-        mut each: impl FnMut(u64, Range<usize>),
+        mut each: impl FnMut(u64, Range<usize>, &Piece<'_>),
     ) -> Result<(), MemoryError> {
         let mut done = 0;
         while done < length {
@@ -157,10 +160,18 @@ impl<M: Machine> Vm<'_, M> {
                 .map_err(MemoryError::Page)?;
             let pfn = found.page.pfn();
             let _pin = pages.pin(pfn).ok_or(MemoryError::Private)?;
-            each(pfn.address() + offset, done..done + piece);
-            slot.log_dirty(gfn);
+            let slot = &slot;
+            let page = Piece { slot, gfn, pfn };
+            each(pfn.address() + offset, done..done + piece, &page);
             done += piece;
         }
         Ok(())
     }
+}
+
+/// The page that a piece of guest memory lies in.
+struct Piece<'a> {
+    slot: &'a MemSlot,
+    gfn: Gfn,
+    pfn: Pfn,
 }

@@ -47,9 +47,8 @@ impl<M: Machine> Vm<'_, M> {
         if let Guest::Normal(stage2) = &self.guest
             && slot.is_logging()
         {
-            for run in dirty.chunk_by(|a, b| a.offset(1) == *b) {
-                stage2.write_protect(ipa_range(run[0], to_u64(run.len())));
-            }
+            let runs = dirty.chunk_by(|a, b| a.offset(1) == *b);
+            stage2.write_protect_all(runs.map(|run| ipa_range(run[0], to_u64(run.len()))));
         }
         dirty
     }
@@ -110,15 +109,10 @@ impl<M: Machine> Vm<'_, M> {
         let guard = self.invalidate(first, pages, reach);
         let mut count = 0;
         for gfn in (0..pages).map(|page| first.offset(page)) {
-            let Some(slot) = self.slot(gfn) else {
-                continue;
-            };
-            let hva = slot.hva_of(gfn);
-            if let Some(area) = self.space.find(hva)
+            if let Some((area, index, pfn)) = self.backed(gfn)
                 && area.may_lose_pages()
-                && let Some(pfn) = area.object.peek(area.index_of(hva))
                 && !self.host.pages().flags(pfn).contains(PageFlags::DELEGATED)
-                && each(&area.object, area.index_of(hva), self.host.pages())
+                && each(&area.object, index, self.host.pages())
             {
                 count += 1;
             }

@@ -15,12 +15,15 @@ use host_mm::stage2::Stage2;
 use host_mm::vm::{CpuFacts, Guest, VcpuMemory, Vm};
 use rmi::Ipa;
 
-use crate::machine::FakeMachine;
+use crate::machine::{FakeMachine, this_cpu};
 
 pub(crate) const VMID: u16 = 7;
 
 /// How long an access may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a fault may be served in vain: whoever takes pages away can be faster a few times.
+const FRUITLESS: u32 = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -90,7 +93,7 @@ pub(crate) fn try_access(vm: &Vm<'_, FakeMachine>, ipa: u64, access: Access) -> 
     let machine = vm.host().machine();
     // Held over the access: an invalidation waits for accesses under way.
     let mut tlb = machine.tlb.lock().unwrap();
-    let key = (VMID, ipa / PAGE_SIZE);
+    let key = (VMID, ipa / PAGE_SIZE, this_cpu());
     let fault = |class, level| Fault {
         ipa: Ipa::new(ipa).align_down(PAGE_SIZE),
         low_bits: ipa % PAGE_SIZE,
@@ -133,7 +136,8 @@ pub(crate) fn try_access(vm: &Vm<'_, FakeMachine>, ipa: u64, access: Access) -> 
     Ok(0)
 }
 
-/// Accesses until the host has made it possible.
+/// Accesses until the host has made it possible. The host must not say again and again that it has,
+/// without a race to blame it on, while it has not.
 pub(crate) fn access(
     vm: &Vm<'_, FakeMachine>,
     vcpu: &mut VcpuMemory<'_>,
@@ -142,10 +146,16 @@ pub(crate) fn access(
 ) -> Result<u64, FaultError> {
     // A limit of time: on a busy machine the thread that invalidates may not run for long.
     let start = Instant::now();
+    let mut fruitless = 0;
     while start.elapsed() < PATIENCE {
+        let retried = vm.counters().retried.get();
         match try_access(vm, ipa, access) {
             Ok(value) => return Ok(value),
             Err(fault) => vm.handle_fault(vcpu, &fault)?,
+        }
+        if vm.counters().retried.get() == retried {
+            fruitless += 1;
+            assert!(fruitless < FRUITLESS, "{ipa:#x} faults {fruitless} times");
         }
         if vm.counters().retried.get() > 0 {
             // A CPU of a machine has time; a thread of a test gives others theirs.

@@ -107,6 +107,18 @@ pub(crate) enum Notice {
     Missing(u64, Hva),
 }
 
+/// What the CPUs have cached of the stage 2 of normal VMs: (VMID, IPA page, CPU) -> (entry, level).
+pub(crate) type Cached = BTreeMap<(u16, u64, u64), (u64, i64)>;
+
+/// Returns the number of this CPU: of the thread that stands for one.
+pub(crate) fn this_cpu() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
 /// What a hook is told: the command about to be made.
 type Hook = Box<dyn FnMut(&FakeMachine, &[u64; 8]) + Send>;
 
@@ -118,8 +130,7 @@ pub(crate) struct FakeMachine {
     /// Runs before the next calls, with the RMM unlocked.
     hook: Mutex<Option<Hook>>,
     pub(crate) notices: Mutex<Vec<Notice>>,
-    /// What stage 2 of normal VMs has cached: (VMID, IPA page) -> (entry, level).
-    pub(crate) tlb: Mutex<BTreeMap<(u16, u64), (u64, i64)>>,
+    pub(crate) tlb: Mutex<Cached>,
     pub(crate) cleaned: Mutex<BTreeSet<u64>>,
     pub(crate) synced: Mutex<BTreeSet<u64>>,
     pub(crate) invalidations: AtomicU64,
@@ -160,6 +171,19 @@ impl FakeMachine {
 
     pub(crate) fn total_calls(&self) -> u64 {
         self.calls.lock().unwrap().values().sum()
+    }
+
+    /// Drops what the CPUs that `is_told` selects have cached of `size` bytes at `ipa`.
+    fn forget(&self, vmid: u16, ipa: Ipa, size: u64, is_told: impl Fn(u64) -> bool) {
+        let first = ipa.raw() / PAGE_SIZE;
+        let end = ipa.raw().saturating_add(size) / PAGE_SIZE;
+        let mut tlb = self.tlb.lock().unwrap();
+        let gone: Vec<_> = tlb
+            .range((vmid, first, 0)..(vmid, end, 0))
+            .filter(|((.., cpu), _)| is_told(*cpu))
+            .map(|(key, _)| *key)
+            .collect();
+        gone.iter().for_each(|key| _ = tlb.remove(key));
     }
 
     pub(crate) fn word(&self, address: u64) -> u64 {
@@ -249,21 +273,18 @@ impl Tlb for FakeMachine {
 
     fn invalidate_ipa(&self, vmid: u16, ipa: Ipa, size: u64) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        let first = ipa.raw() / PAGE_SIZE;
-        let end = ipa.raw().saturating_add(size) / PAGE_SIZE;
-        let mut tlb = self.tlb.lock().unwrap();
-        let gone: Vec<_> = tlb
-            .range((vmid, first)..(vmid, end))
-            .map(|(key, _)| *key)
-            .collect();
-        gone.iter().for_each(|key| _ = tlb.remove(key));
+        self.forget(vmid, ipa, size, |_| true);
+    }
+
+    fn invalidate_ipa_here(&self, vmid: u16, ipa: Ipa, size: u64) {
+        self.forget(vmid, ipa, size, |cpu| cpu == this_cpu());
     }
 
     fn invalidate_vm(&self, vmid: u16) {
         self.tlb
             .lock()
             .unwrap()
-            .retain(|(owner, _), _| *owner != vmid);
+            .retain(|(owner, ..), _| *owner != vmid);
     }
 
     fn clean_data(&self, pfn: Pfn, size: u64) {

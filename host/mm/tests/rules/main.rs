@@ -4,6 +4,7 @@
 //! The rules of the host's memory, each with a test of its name, on a machine of ordinary memory.
 
 mod areas;
+mod copying;
 mod faults;
 mod guest;
 mod machine;

@@ -278,56 +278,6 @@ fn the_vmms_writes_survive_migration() {
     });
 }
 
-/// Dirty logging misses no write: copy round by round, then compare.
-#[test]
-fn f26_pages_copied_by_the_log_equal_the_guests_memory() {
-    let host = host_with(64 * MIB);
-    let vm = normal(&host, CpuFacts::default());
-    let slot = vm.add_memory(Ipa::new(BASE), SIZE).unwrap();
-    let stop = AtomicBool::new(false);
-    let mut copy = vec![0_u8; usize::try_from(SIZE).unwrap()];
-    let mut copy_page = |gfn: Gfn| {
-        let at = gfn.raw() * PAGE_SIZE;
-        let from = usize::try_from(at - BASE).unwrap();
-        // Not through `Vm::read`: reading by the VMM logs nothing, but a write would.
-        let mut page = [0; 4096];
-        vm.read(Ipa::new(at), &mut page).unwrap();
-        copy[from..from + 4096].copy_from_slice(&page);
-    };
-    thread::scope(|scope| {
-        for cpu in 0..2 {
-            let (vm, stop) = (&vm, &stop);
-            scope.spawn(move || {
-                let mut vcpu = vm.new_vcpu();
-                let mut dice = Dice(cpu + 77);
-                let mut count = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    count += 1;
-                    let ipa = BASE + dice.roll(PAGES) * PAGE_SIZE + 8 * dice.roll(512);
-                    access(vm, &mut vcpu, ipa, Access::Write(count)).unwrap();
-                    if count % 64 == 0 {
-                        thread::sleep(Duration::from_micros(50));
-                    }
-                }
-            });
-        }
-        vm.start_logging(&slot);
-        (0..PAGES).for_each(|page| copy_page(Gfn::new(BASE / PAGE_SIZE + page)));
-        for _ in 0..6 {
-            vm.take_dirty(&slot).into_iter().for_each(&mut copy_page);
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    vm.take_dirty(&slot).into_iter().for_each(&mut copy_page);
-    for page in 0..PAGES {
-        let mut now = [0; 4096];
-        vm.read(Ipa::new(BASE + page * PAGE_SIZE), &mut now)
-            .unwrap();
-        let from = usize::try_from(page * PAGE_SIZE).unwrap();
-        assert_eq!(copy[from..from + 4096], now, "page {page}");
-    }
-}
-
 /// RECs of one Realm fault over the same and over different ranges.
 #[test]
 fn r4_r6_parallel_faults_of_a_realm_all_succeed() {

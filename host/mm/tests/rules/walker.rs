@@ -19,7 +19,7 @@ use host_mm::vm::{CpuFacts, Vm};
 use rmi::{Ipa, RttLevel};
 
 use crate::guest::{VMID, leaf, normal};
-use crate::machine::{DRAM, FakeMachine, host_with};
+use crate::machine::{DRAM, FakeMachine, host_with, this_cpu};
 
 const MIB: u64 = 1 << 20;
 const BASE: u64 = 0x8000_0000;
@@ -71,16 +71,14 @@ impl<'h> Fixture<'h> {
         let found = leaf(&self.vm, ipa).unwrap();
         let machine = self.vm.host().machine();
         let mut tlb = machine.tlb.lock().unwrap();
-        tlb.insert((VMID, ipa / PAGE_SIZE), (found.raw, found.level));
+        let key = (VMID, ipa / PAGE_SIZE, this_cpu());
+        tlb.insert(key, (found.raw, found.level));
     }
 
     fn is_cached(&self, ipa: u64) -> bool {
         let machine = self.vm.host().machine();
-        machine
-            .tlb
-            .lock()
-            .unwrap()
-            .contains_key(&(VMID, ipa / PAGE_SIZE))
+        let key = (VMID, ipa / PAGE_SIZE, this_cpu());
+        machine.tlb.lock().unwrap().contains_key(&key)
     }
 }
 
