@@ -100,7 +100,7 @@ pub(crate) struct RunArgs {
     /// RMM image to use in place of ours
     #[arg(long, value_name = "IMG")]
     pub(crate) rmm: Option<PathBuf>,
-    /// CPUs of the machine [default: the guests', one more with --dirty-log or --invalidate, at least 2]
+    /// CPUs of the machine [default: the guests', one more with --dirty-log, --invalidate or --migrate, at least 2]
     #[arg(long, value_name = "N")]
     pub(crate) smp: Option<u32>,
     /// Memory of the machine
@@ -115,6 +115,9 @@ pub(crate) struct RunArgs {
     /// The host takes guest pages away while the guest runs
     #[arg(long)]
     pub(crate) invalidate: bool,
+    /// The host moves a normal VM to other memory while it runs, as a migration does
+    #[arg(long)]
+    pub(crate) migrate: bool,
     /// The host tells more
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -139,6 +142,7 @@ impl RunArgs {
             stress: None,
             dirty_log: false,
             invalidate: false,
+            migrate: false,
             verbose: false,
             qemu_arg: Vec::new(),
         }

@@ -83,6 +83,23 @@ pub(crate) fn has_pointer_authentication() -> bool {
     isar1 & 0xFF00_0FF0 != 0 || isar2 & 0xFF00 != 0
 }
 
+/// Tells whether there are `SCXTNUM_EL0` and `SCXTNUM_EL1` (`ID_AA64PFR0_EL1.CSV2`; with the lesser
+/// form, `ID_AA64PFR1_EL1.CSV2_frac`).
+pub(crate) fn has_context_numbers() -> bool {
+    match field(read_sysreg!("id_aa64pfr0_el1"), 56) {
+        0 => false,
+        1 => field(read_sysreg!("id_aa64pfr1_el1"), 32) >= 2,
+        _ => true,
+    }
+}
+
+/// Returns how many breakpoints and watchpoints there are (`ID_AA64DFR0_EL1`).
+pub(crate) fn comparators() -> (usize, usize) {
+    let features = read_sysreg!("id_aa64dfr0_el1");
+    let count = |shift| field(features, shift) as usize + 1;
+    (count(12), count(20))
+}
+
 /// Tells whether translations of a range are forgotten by one instruction (FEAT_TLBIRANGE,
 /// `ID_AA64ISAR0_EL1.TLB`).
 pub(crate) fn has_range_invalidation() -> bool {

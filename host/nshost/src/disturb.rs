@@ -13,8 +13,10 @@ use host_vmm::machine::RAM_BASE;
 use host_vmm::vm::Vm;
 use log::info;
 
+use crate::guest::Events;
 use crate::machine::Machine;
-use crate::timer;
+use crate::relocate::{Relocation, Step};
+use crate::{pe, timer};
 
 /// Time between two steps, in milliseconds.
 const STEP_MILLISECONDS: u64 = 100;
@@ -54,7 +56,9 @@ impl Disturbances {
 
 /// Tells whether a run with these options needs a PE to disturb its guests.
 pub(crate) fn is_wanted(options: Options) -> bool {
-    options.contains(Options::DIRTY_LOG) || options.contains(Options::INVALIDATE)
+    [Options::DIRTY_LOG, Options::INVALIDATE, Options::MIGRATE]
+        .iter()
+        .any(|option| options.contains(*option))
 }
 
 /// One guest to be disturbed.
@@ -64,21 +68,36 @@ pub(crate) struct Target<'a, 'h> {
     pub(crate) vm: &'a Vm,
     /// Its memory.
     pub(crate) memory: &'a MemoryVm<'h, Machine>,
+    /// How to reach its vCPUs.
+    pub(crate) events: &'a Events<'a>,
     /// Where to count.
     pub(crate) counters: &'a Disturbances,
 }
 
-/// Disturbs the guests until all have stopped.
-pub(crate) fn run(targets: &[Target<'_, '_>], options: Options) {
+/// Disturbs the guests until all have stopped. With a relocation it ends when that is ready, with
+/// all guests paused.
+pub(crate) fn run(
+    targets: &[Target<'_, '_>],
+    options: Options,
+    relocation: Option<&Relocation<'_, '_>>,
+) {
     let seed = timer::now() | 1;
     info!("disturbs the guests, seed {seed:#x}");
     let mut random = Random(seed);
     let mut step = 0;
     while targets.iter().any(|target| target.vm.stopped().is_none()) {
-        timer::wait_milliseconds(STEP_MILLISECONDS);
+        match relocation.map(Relocation::step) {
+            Some(Step::Ready) => {
+                targets.iter().for_each(|t| t.vm.pause(t.events));
+                return;
+            }
+            Some(Step::Copying) => (),
+            Some(Step::Waiting) | None => pe::sleep_milliseconds(STEP_MILLISECONDS),
+        }
         step += 1;
         for target in targets {
-            if options.contains(Options::DIRTY_LOG) {
+            let is_copied = relocation.is_some_and(|r| r.is_copying(target.vm));
+            if options.contains(Options::DIRTY_LOG) && !is_copied {
                 target.log(step);
             }
             if options.contains(Options::INVALIDATE) {

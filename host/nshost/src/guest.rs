@@ -3,8 +3,6 @@
 
 //! What the run loop of `host-vmm` needs from this image whatever kind of VM it runs: guest memory
 //! from `host-mm`, and the host's side of events.
-//!
-//! The vCPUs of a guest have PEs in a row.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -29,7 +27,8 @@ use spin::Mutex;
 use crate::bundle::LoadedBundle;
 use crate::gic::Interrupt;
 use crate::machine::Machine;
-use crate::{console, cpu, gic, pe, timer};
+use crate::pe::Seats;
+use crate::{console, cpu, gic, timer};
 
 /// Most characters taken from the console at a time; the guest's FIFO has room for fewer.
 const CONSOLE_BYTES: usize = 16;
@@ -186,8 +185,8 @@ pub(crate) struct Events<'a> {
     /// Which guest it is, where there are two.
     name: Option<Name>,
     vm: &'a Vm,
-    /// The PE of vCPU 0.
-    first_pe: usize,
+    /// The PEs of the vCPUs.
+    seats: &'a Seats,
     faults: &'a FaultCounters,
     /// Faults at the time of the last progress line.
     told: AtomicU64,
@@ -195,17 +194,17 @@ pub(crate) struct Events<'a> {
 
 impl<'a> Events<'a> {
     /// Returns the events of `vm`, whose memory faults are counted in `faults` and whose vCPUs run
-    /// on the PEs from `first_pe` on. A guest that is not the only one has a name.
+    /// where `seats` says. A guest that is not the only one has a name.
     pub(crate) fn new(
         name: Option<Name>,
         vm: &'a Vm,
         faults: &'a FaultCounters,
-        first_pe: usize,
+        seats: &'a Seats,
     ) -> Self {
         Self {
             name,
             vm,
-            first_pe,
+            seats,
             faults,
             told: AtomicU64::new(0),
         }
@@ -261,7 +260,7 @@ impl<'a> Events<'a> {
 
 impl Host for Events<'_> {
     fn kick(&self, vcpus: VcpuSet) {
-        vcpus.iter().for_each(|vcpu| pe::kick(self.first_pe + vcpu));
+        vcpus.iter().for_each(|vcpu| self.seats.kick(vcpu));
     }
 
     fn console_line(&self, line: &str) {

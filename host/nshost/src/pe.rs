@@ -8,6 +8,7 @@
 //! closure may borrow what it likes.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use aarch64_cpu::asm;
@@ -103,9 +104,65 @@ pub(crate) fn on_each(pes: usize, work: &(dyn Fn(usize) + Sync)) {
         kick(index);
     }
     work(0);
+    // Not by an interrupt: it could come late and end the next thing this PE runs.
     while BUSY.load(Ordering::Acquire) > 0 {
-        core::hint::spin_loop();
+        sleep_milliseconds(1);
     }
+}
+
+/// Which PE runs which vCPU of a guest: as many PEs as it has vCPUs, in a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Seats {
+    pes: Range<usize>,
+    /// How many places the vCPUs are from the PE of their own number.
+    turn: usize,
+}
+
+impl Seats {
+    /// Seats the vCPUs on `pes` in order.
+    pub(crate) fn new(pes: Range<usize>) -> Self {
+        Self { pes, turn: 0 }
+    }
+
+    /// Returns how many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.pes.len()
+    }
+
+    /// Seats every vCPU on the PE that its neighbor had.
+    pub(crate) fn turned(&self) -> Self {
+        Self {
+            pes: self.pes.clone(),
+            turn: self.turn + 1,
+        }
+    }
+
+    /// Returns the vCPU on a PE, if it has one of this guest's.
+    pub(crate) fn vcpu_on(&self, pe: usize) -> Option<usize> {
+        let found = |vcpu: &usize| self.pe_of(*vcpu) == pe;
+        (0..self.count()).find(found)
+    }
+
+    /// Makes a vCPU leave WFI or its guest.
+    pub(crate) fn kick(&self, vcpu: usize) {
+        kick(self.pe_of(vcpu));
+    }
+
+    fn pe_of(&self, vcpu: usize) -> usize {
+        self.pes.start + (vcpu + self.turn) % self.count()
+    }
+}
+
+/// Continues on every PE but the first
+/// Lets time pass on this PE, which belongs to no vCPU and does not use the processor meanwhile.
+pub(crate) fn sleep_milliseconds(duration: u64) {
+    let end = timer::milliseconds() + duration;
+    while timer::milliseconds() < end {
+        timer::set_alarm(end * timer::ticks_per_millisecond());
+        asm::wfi();
+        let _ = gic::acknowledge();
+    }
+    timer::clear_alarm();
 }
 
 /// Continues on every PE but the first after `entry.S`.

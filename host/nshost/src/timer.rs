@@ -19,12 +19,17 @@ pub(crate) fn ticks_per_second() -> u64 {
     CNTFRQ_EL0.get()
 }
 
-/// Returns the time since the machine was started, in milliseconds.
-pub(crate) fn milliseconds() -> u64 {
-    now() / (ticks_per_second() / 1000).max(1)
+/// Returns the ticks in a millisecond.
+pub(crate) fn ticks_per_millisecond() -> u64 {
+    (ticks_per_second() / 1000).max(1)
 }
 
-/// Lets time pass.
+/// Returns the time since the machine was started, in milliseconds.
+pub(crate) fn milliseconds() -> u64 {
+    now() / ticks_per_millisecond()
+}
+
+/// Lets time pass, at full speed: whoever needs this PE to stay awake.
 pub(crate) fn wait_milliseconds(duration: u64) {
     let end = milliseconds() + duration;
     while milliseconds() < end {

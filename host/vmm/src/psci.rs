@@ -35,6 +35,14 @@ pub enum AfterOff {
     TryAgain,
 }
 
+impl Clone for Power {
+    fn clone(&self) -> Self {
+        Self {
+            states: Mutex::new(*self.states.lock()),
+        }
+    }
+}
+
 impl Power {
     /// Returns the state in which only the vCPUs of `on` are on.
     pub fn new(on: VcpuSet) -> Self {

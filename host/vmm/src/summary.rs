@@ -171,6 +171,11 @@ impl VmCounters {
             .map_or(0, Counter::get)
     }
 
+    /// Returns how many exits there were.
+    pub fn total_exits(&self) -> u64 {
+        self.exits.iter().map(Counter::get).sum()
+    }
+
     /// Counts the time that the handler took for a fault.
     pub fn count_fault(&self, class: FaultClass, ticks: u64) {
         let times = &self.fault_times[class.index()];
@@ -200,8 +205,7 @@ impl VmCounters {
                 ));
             }
         }
-        let total: u64 = self.exits.iter().map(Counter::get).sum();
-        line(format_args!("exits-total {total}"));
+        line(format_args!("exits-total {}", self.total_exits()));
         line(format_args!("memory-faults {}", self.memory_faults.get()));
         for class in FaultClass::ALL {
             let times = &self.fault_times[class.index()];

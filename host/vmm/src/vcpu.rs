@@ -110,8 +110,9 @@ pub enum HostCallAnswer {
     Stop,
 }
 
-/// What the run loop knows of a vCPU from one exit to the next entry.
-#[derive(Debug, Default)]
+/// What the run loop knows of a vCPU from one exit to the next entry. Together with the port's state
+/// of a vCPU that has left its loop it can go on in another VM ([`Vm::continued`]).
+#[derive(Clone, Debug, Default)]
 pub struct VcpuState {
     enter: RecEnter,
     exit: RecExit,

@@ -136,7 +136,7 @@ pub struct Vm {
     counters: VmCounters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Console {
     uart: Uart,
     lines: LineAssembler,
@@ -153,6 +153,22 @@ impl Vm {
             console: Mutex::default(),
             entropy: Mutex::default(),
             power: Power::new(VcpuSet::only(0)),
+            end: Once::new(),
+            paused: AtomicBool::new(false),
+            counters: VmCounters::default(),
+        }
+    }
+
+    /// Returns a VM whose devices are as this one's are, for vCPUs that go on with other memory.
+    ///
+    /// This VM is paused and every vCPU has left its loop. Its counters stay with it.
+    pub fn continued(&self) -> Self {
+        Self {
+            map: self.map,
+            gic: self.gic.clone(),
+            console: Mutex::new(self.console.lock().clone()),
+            entropy: Mutex::new(self.entropy.lock().clone()),
+            power: self.power.clone(),
             end: Once::new(),
             paused: AtomicBool::new(false),
             counters: VmCounters::default(),

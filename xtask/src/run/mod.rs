@@ -103,6 +103,11 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
         GuestKind::Test => Expect::payload(args.vm),
         GuestKind::Path(_) => Expect::result_only(),
     };
+    let expect = if args.migrate {
+        expect.after_move(args.vm)
+    } else {
+        expect
+    };
     boot(project, &machine, &plan, &expect, &name(args))
 }
 
@@ -157,6 +162,7 @@ fn options(args: &RunArgs) -> Options {
     [
         (args.dirty_log, Options::DIRTY_LOG),
         (args.invalidate, Options::INVALIDATE),
+        (args.migrate, Options::MIGRATE),
         (args.verbose, Options::VERBOSE),
     ]
     .into_iter()
@@ -201,6 +207,14 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
             "--dirty-log is for a normal VM, add --vm normal or --vm both",
         ));
     }
+    if args.migrate && args.vm == Vm::Realm {
+        return Err(refuse(
+            "--migrate is for a normal VM, add --vm normal or --vm both",
+        ));
+    }
+    if args.migrate && args.guest == GuestKind::Test {
+        return Err(refuse("--migrate is for Linux guests"));
+    }
     let wanted = machine_cpus(args);
     if wanted > MAX_PES {
         return Err(refuse(format!(
@@ -227,7 +241,7 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
 
 /// Returns how many CPUs the host needs: one for each of its guests', and one to disturb them.
 fn machine_cpus(args: &RunArgs) -> u32 {
-    args.cpus * guests(args) + u32::from(args.dirty_log || args.invalidate)
+    args.cpus * guests(args) + u32::from(args.dirty_log || args.invalidate || args.migrate)
 }
 
 fn guests(args: &RunArgs) -> u32 {
@@ -255,7 +269,7 @@ fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
     let file = u64::try_from(guest.kernel.bytes.len() + initramfs)?;
     let wanted = args
         .mem
-        .saturating_mul(guests(args).into())
+        .saturating_mul((guests(args) + u32::from(args.migrate)).into())
         .saturating_add(file)
         .saturating_add(MACHINE_RESERVE_BYTES);
     if wanted > dram {

@@ -18,8 +18,14 @@ const NORMAL_CHECKS: &[&str] = &[
     "normal", "clock", "cpus", "memory", "modules", "device", "pattern",
 ];
 
+/// The check that every Linux guest makes last but for those under stress.
+const LAST_CHECK: &str = "pattern";
+
 /// Checks a Linux guest makes under stress.
 const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
+
+/// The stage in which a guest that was moved goes on.
+const MOVED: &str = "resumed";
 
 /// What TF-A says when it gives up.
 const EL3_CRASHES: &[&str] = &[
@@ -49,6 +55,8 @@ pub(crate) struct Check {
     pub(crate) name: String,
     pub(crate) is_ok: bool,
     pub(crate) detail: String,
+    /// The guest went on from a copy before it made the check.
+    is_after_move: bool,
 }
 
 /// Everything of interest a run has said so far.
@@ -56,6 +64,7 @@ pub(crate) struct Check {
 pub(crate) struct Observed {
     checks: Vec<Check>,
     guests_done: u32,
+    has_moved: bool,
     result: Option<Result<(), String>>,
     stage: Option<String>,
     guest_panic: Option<String>,
@@ -72,6 +81,8 @@ pub(crate) struct Expect {
     checks: Vec<(Speaker, &'static str)>,
     guests_done: u32,
     challenge: Option<Challenge>,
+    /// The guest that goes on from a copy, and the check it makes after that.
+    after_move: Option<(Speaker, &'static str)>,
 }
 
 impl Expect {
@@ -91,6 +102,16 @@ impl Expect {
             let checks = STRESS_CHECKS.iter().map(|check| (by, *check));
             self.checks.extend(checks);
         }
+        self
+    }
+
+    /// The same guests, of which the normal VM is moved before it ends its last check.
+    pub(crate) fn after_move(mut self, vm: Vm) -> Self {
+        let by = match vm {
+            Vm::Realm | Vm::Normal => Speaker::Guest,
+            Vm::Both => Speaker::NormalGuest,
+        };
+        self.after_move = Some((by, LAST_CHECK));
         self
     }
 
@@ -116,6 +137,7 @@ impl Expect {
             checks,
             guests_done: if vm == Vm::Both { 2 } else { 1 },
             challenge: None,
+            after_move: None,
         }
     }
 
@@ -147,6 +169,7 @@ impl Observed {
 
     fn take_host(&mut self, text: &str) {
         if let Some(stage) = text.strip_prefix("stage: ") {
+            self.has_moved |= stage == MOVED;
             self.stage = Some(stage.to_string());
         } else if let Some(summary) = text.strip_prefix("summary: ") {
             self.summary.push(summary.to_string());
@@ -173,7 +196,12 @@ impl Observed {
         if message.trim() == "done" {
             self.guests_done += 1;
         } else if let Some(check) = message.strip_prefix("check ") {
-            self.checks.extend(parse_check(by, check));
+            let is_after_move = self.has_moved;
+            let check = parse_check(by, check).map(|check| Check {
+                is_after_move,
+                ..check
+            });
+            self.checks.extend(check);
         } else if let Some(digits) = message.strip_prefix("token ")
             && by != Speaker::NormalGuest
         {
@@ -267,8 +295,13 @@ impl Observed {
                 None => return Some(format!("the {} did not report its check {name}", by.name())),
             }
         }
-        (self.guests_done < expect.guests_done)
-            .then(|| "the guest's init did not reach its end".to_string())
+        if self.guests_done < expect.guests_done {
+            return Some("the guest's init did not reach its end".to_string());
+        }
+        let (by, name) = expect.after_move?;
+        let is_late = |check: &Check| check.by == by && check.name == name && check.is_after_move;
+        let has_late = self.checks.iter().any(is_late);
+        (!has_late).then(|| format!("the {} was not moved before its check {name}", by.name()))
     }
 }
 
@@ -286,6 +319,7 @@ fn parse_check(by: Speaker, text: &str) -> Option<Check> {
         name,
         is_ok,
         detail: words.next().unwrap_or_default().trim().to_string(),
+        is_after_move: false,
     })
 }
 
@@ -413,6 +447,23 @@ mod tests {
             lines.remove(missing);
             assert!(reason(&lines, exited(0)).is_some(), "{missing}");
         }
+    }
+
+    #[test]
+    fn judge_move_by_what_comes_after_it() {
+        let judge = |place: usize| {
+            let mut lines = good_guest();
+            lines.insert(place, (Speaker::Host, "stage: resumed"));
+            let expect = Expect::linux(Vm::Normal, [0; 64]).after_move(Vm::Normal);
+            observe(&lines).judge(exited(0), &expect)
+        };
+        let pattern = good_guest()
+            .iter()
+            .position(|(_, line)| line.contains("pattern"))
+            .unwrap();
+        assert_eq!(judge(pattern), None);
+        let late = judge(pattern + 1).unwrap();
+        assert!(late.contains("not moved before its check pattern"));
     }
 
     #[test]

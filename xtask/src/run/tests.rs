@@ -48,6 +48,11 @@ fn check_numbers_absurd() {
         |args: &mut RunArgs| args.timeout = u64::MAX,
         |args: &mut RunArgs| args.smp = Some(1),
         |args: &mut RunArgs| args.dirty_log = true,
+        |args: &mut RunArgs| args.migrate = true,
+        |args: &mut RunArgs| {
+            (args.vm, args.migrate) = (Vm::Normal, true);
+            args.guest = GuestKind::Test;
+        },
         |args: &mut RunArgs| args.smp = Some(1000),
         |args: &mut RunArgs| args.cpu_opts = "x; rm".to_string(),
     ] {
@@ -91,6 +96,11 @@ fn check_fit_both_ways() {
     assert!(check_fit(&args, &guest, &table()).is_ok());
     args.vm = Vm::Both;
     assert!(is_refused(&check_fit(&args, &guest, &table())));
+    (args.vm, args.migrate) = (Vm::Normal, true);
+    assert!(
+        is_refused(&check_fit(&args, &guest, &table())),
+        "a copy needs as much again"
+    );
 }
 
 #[test]

@@ -19,11 +19,16 @@ const TIMEOUT_SECONDS: u64 = 600;
 const SCENARIOS: &str = "on_target_scenarios";
 
 /// Runs of Linux: the test's name, what it runs as, the number of CPUs, and whether the host
-/// meanwhile logs dirty pages and takes pages away.
+/// meanwhile logs dirty pages, takes pages away and moves it to other memory.
 const LINUX: &[(&str, Vm, u32, bool)] = &[
     ("linux_realm_1_cpu", Vm::Realm, 1, false),
     ("linux_realm_4_cpus", Vm::Realm, 4, false),
-    ("linux_normal_2_cpus_disturbed", Vm::Normal, 2, true),
+    (
+        "linux_normal_2_cpus_disturbed_and_moved",
+        Vm::Normal,
+        2,
+        true,
+    ),
 ];
 
 /// Runs the tests whose name matches.
@@ -40,6 +45,7 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
                 timeout: TIMEOUT_SECONDS,
                 dirty_log: *is_disturbed,
                 invalidate: *is_disturbed,
+                migrate: *is_disturbed,
                 ..RunArgs::of(GuestKind::Linux, *vm)
             };
             cases.push(linux(project, name, &args)?);

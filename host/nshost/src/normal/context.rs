@@ -7,13 +7,12 @@
 //! A vCPU is *loaded* when its PE begins to run it and *saved* when the PE has done with it. In
 //! between nobody else on the PE uses these registers: the host runs at EL2 without vector
 //! instructions and keeps its scratch registers of EL1 for its last words, and neither EL3 nor the
-//! RMM lets a call change them. Breakpoint and watchpoint registers belong to the guest as long as
-//! the PE does, and are not moved.
+//! RMM lets a call change them. A vCPU may be loaded into another PE than it was saved from.
 
 use host_vmm::normal::START_SCTLR;
 
-use super::lists;
 use super::switch::{self, VectorRegisters};
+use super::{debug, lists};
 use crate::cpu;
 use crate::sysreg::{read_sysreg, write_sysreg};
 
@@ -79,7 +78,10 @@ registers! {
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     common: Common,
+    /// `SCXTNUM_EL0` and `SCXTNUM_EL1`.
+    contexts: [u64; 2],
     keys: Keys,
+    debug: debug::Comparators,
     vectors: VectorRegisters,
     interface: lists::Interface,
 }
@@ -92,7 +94,9 @@ impl Default for Context {
                 sctlr: START_SCTLR,
                 ..Common::default()
             },
+            contexts: [0; 2],
             keys: [0; 10],
+            debug: debug::Comparators::default(),
             vectors: [0; 32],
             interface: lists::Interface::default(),
         }
@@ -106,6 +110,11 @@ impl Context {
         if cpu::has_pointer_authentication() {
             load_keys(&self.keys);
         }
+        if cpu::has_context_numbers() {
+            write_sysreg!("S3_3_C13_C0_7", self.contexts[0]);
+            write_sysreg!("S3_0_C13_C0_7", self.contexts[1]);
+        }
+        self.debug.load();
         switch::load_vectors(&self.vectors);
         self.interface.load();
     }
@@ -116,6 +125,10 @@ impl Context {
         if cpu::has_pointer_authentication() {
             self.keys = save_keys();
         }
+        if cpu::has_context_numbers() {
+            self.contexts = [read_sysreg!("S3_3_C13_C0_7"), read_sysreg!("S3_0_C13_C0_7")];
+        }
+        self.debug = debug::Comparators::save();
         switch::save_vectors(&mut self.vectors);
         self.interface = lists::Interface::save();
     }

@@ -7,6 +7,7 @@
 
 mod context;
 mod controls;
+mod debug;
 mod lists;
 mod port;
 mod switch;
@@ -31,7 +32,7 @@ use crate::machine::Machine;
 use crate::{board, cpu};
 
 pub(crate) use lists::count as list_registers;
-pub(crate) use port::NormalPort;
+pub(crate) use port::{NormalPort, NormalVcpu};
 
 /// IPA width in bits.
 const IPA_BITS: u32 = 40;

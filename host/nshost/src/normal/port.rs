@@ -28,42 +28,41 @@ use crate::sysreg::{read_sysreg, write_sysreg};
 const PAR_FAILED: u64 = 1;
 const PAR_ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
-/// A vCPU of a normal VM, in its PE or out of it.
+/// A vCPU of a normal VM that is in no PE.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NormalVcpu {
+    registers: Registers,
+    context: Context,
+    timers: Timers,
+}
+
+/// A vCPU of a normal VM in its PE. Dropping it takes the vCPU out.
 pub(crate) struct NormalPort<'a> {
     cpus: &'a Cpus,
     vcpu: usize,
     events: &'a Events<'a>,
-    registers: Registers,
-    context: Context,
-    controls: Option<Controls>,
-    timers: Timers,
+    state: &'a mut NormalVcpu,
+    _controls: Controls,
 }
 
 impl<'a> NormalPort<'a> {
-    /// Returns vCPU `vcpu` of `cpus`, out of any PE.
-    pub(crate) fn new(cpus: &'a Cpus, vcpu: usize, events: &'a Events<'a>) -> Self {
+    /// Puts vCPU `vcpu` of `cpus` into this PE, as `state` says and with `stage2` as its memory.
+    pub(crate) fn load(
+        cpus: &'a Cpus,
+        vcpu: usize,
+        state: &'a mut NormalVcpu,
+        stage2: &Stage2<'_, Machine>,
+        events: &'a Events<'a>,
+    ) -> Self {
+        let controls = Controls::set(vcpu, stage2);
+        state.context.load();
         Self {
             cpus,
             vcpu,
             events,
-            registers: Registers::default(),
-            context: Context::default(),
-            controls: None,
-            timers: Timers::default(),
+            state,
+            _controls: controls,
         }
-    }
-
-    /// Puts the vCPU into this PE, with `stage2` as its memory.
-    pub(crate) fn load(&mut self, stage2: &Stage2<'_, Machine>) {
-        self.controls = Some(Controls::set(self.vcpu, stage2));
-        self.context.load();
-    }
-
-    /// Takes the vCPU out of this PE.
-    pub(crate) fn save(&mut self) {
-        self.context.save();
-        self.controls = None;
-        self.timers.release();
     }
 
     /// Runs the guest until something happens that the run loop decides about.
@@ -71,11 +70,11 @@ impl<'a> NormalPort<'a> {
         loop {
             // SAFETY: `load` has put the guest's stage 2 into force, which host-mm keeps to the
             // guest's own memory and devices.
-            let kind = unsafe { switch::enter(&mut self.registers) };
+            let kind = unsafe { switch::enter(&mut self.state.registers) };
             let Some(trap) = describe(kind) else {
                 continue;
             };
-            let registers = &mut self.registers;
+            let registers = &mut self.state.registers;
             match normal::handle(&trap, registers, self.cpus, self.vcpu, cpu::read_id, exit) {
                 Next::Resume => (),
                 Next::Inject(exception) => self.inject(exception),
@@ -94,7 +93,7 @@ impl<'a> NormalPort<'a> {
             spsr,
             esr,
             far,
-        } = injected.take(&mut self.registers, &vectors);
+        } = injected.take(&mut self.state.registers, &vectors);
         write_sysreg!("elr_el1", elr);
         write_sysreg!("spsr_el1", spsr);
         write_sysreg!("esr_el1", esr);
@@ -104,36 +103,45 @@ impl<'a> NormalPort<'a> {
     }
 }
 
+impl Drop for NormalPort<'_> {
+    fn drop(&mut self) {
+        self.state.context.save();
+        self.state.timers.release();
+    }
+}
+
 impl VcpuPort for NormalPort<'_> {
     fn enter(&mut self, enter: &RecEnter, exit: &mut RecExit) -> Result<(), EnterError> {
         match self.cpus.arrive(self.vcpu) {
             Arrival::Off => return Err(EnterError::Rmi(RmiError::Rec)),
             Arrival::On => {
-                if let Some(exception) = normal::complete(enter, exit, &mut self.registers) {
+                if let Some(exception) = normal::complete(enter, exit, &mut self.state.registers) {
                     self.inject(exception);
                 }
             }
             Arrival::Start(start) => {
-                self.registers = Registers {
+                let state = &mut *self.state;
+                state.registers = Registers {
                     pc: start.pc,
                     ..Registers::default()
                 };
-                self.registers.gprs[0] = start.argument;
-                self.context = Context::default();
-                self.context.load();
-                self.timers.reset();
+                state.registers.gprs[0] = start.argument;
+                state.context = Context::default();
+                state.context.load();
+                state.timers.reset();
             }
         }
         lists::present(enter);
-        self.timers.start();
+        self.state.timers.start();
         self.run(exit);
-        self.timers.stop(exit);
+        self.state.timers.stop(exit);
         lists::take_back(exit);
         Ok(())
     }
 
     fn complete_psci(&mut self, target: usize, status: PsciReturn) -> Result<(), EnterError> {
-        self.cpus.complete(target, &mut self.registers, status);
+        self.cpus
+            .complete(target, &mut self.state.registers, status);
         Ok(())
     }
 

@@ -18,13 +18,13 @@ use crate::sysreg::{read_sysreg, write_sysreg};
 use crate::{gic, pe};
 
 /// The timers of a vCPU, out of the guest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     virtual_timer: Timer,
     physical_timer: Timer,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Timer {
     /// Its control register.
     control: u64,

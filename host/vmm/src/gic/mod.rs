@@ -54,14 +54,14 @@ pub struct Gic {
 }
 
 /// What belongs to one vCPU: its SGIs and PPIs, and what is in its list registers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct VcpuGic {
     bank: Bank,
     lists: Vec<u32, MAX_LISTS>,
 }
 
 /// The SPIs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shared {
     banks: [Bank; SPI_BANKS],
     routes: [Route; 32 * SPI_BANKS],
@@ -75,6 +75,19 @@ struct Route {
     target: Option<usize>,
     /// The vCPU whose list registers have it, or that has it active.
     holder: Option<usize>,
+}
+
+/// The copy is one state when nobody uses the original meanwhile.
+impl Clone for Gic {
+    fn clone(&self) -> Self {
+        let vcpus = self.vcpus.iter();
+        Self {
+            list_count: self.list_count,
+            control: AtomicU32::new(self.control.load(Ordering::Relaxed)),
+            vcpus: vcpus.map(|vcpu| Mutex::new(vcpu.lock().clone())).collect(),
+            shared: Mutex::new(self.shared.lock().clone()),
+        }
+    }
 }
 
 /// What the list registers are to hold at the next entry.

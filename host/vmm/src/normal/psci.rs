@@ -68,6 +68,15 @@ pub struct Cpus {
     states: Mutex<Vec<State>>,
 }
 
+impl Clone for Cpus {
+    fn clone(&self) -> Self {
+        Self {
+            map: self.map,
+            states: Mutex::new(self.states.lock().clone()),
+        }
+    }
+}
+
 impl Cpus {
     /// Returns the vCPUs of a machine of which the first starts and the others are off.
     pub fn new(map: GuestMap, first: Start) -> Self {

@@ -13,7 +13,7 @@ pub const LINE_BYTES: usize = 240;
 /// A line ends at a line feed. Carriage returns, escape sequences and other control characters are
 /// left out, and what is not UTF-8 becomes a question mark, so that a guest cannot forge the host's
 /// own lines or move the terminal's cursor.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LineAssembler {
     bytes: Vec<u8, LINE_BYTES>,
     escape: Escape,

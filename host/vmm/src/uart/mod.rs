@@ -57,7 +57,7 @@ const INT_ALL: u32 = 0x7FF;
 const IDS: [u32; 8] = [0x11, 0x10, 0x34, 0x00, 0x0D, 0xF0, 0x05, 0xB1];
 
 /// The device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Uart {
     fifo: Deque<u8, FIFO_BYTES>,
     queue: Deque<u8, QUEUE_BYTES>,

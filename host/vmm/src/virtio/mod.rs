@@ -64,7 +64,7 @@ const INTERRUPT_USED: u32 = 1 << 0;
 const INTERRUPT_CONFIGURATION: u32 = 1 << 1;
 
 /// The device.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Entropy {
     status: u32,
     interrupts: u32,

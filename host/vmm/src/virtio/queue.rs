@@ -22,7 +22,7 @@ pub trait SharedMemory {
 }
 
 /// What the driver has said about the queue, and how far the device has come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct QueueState {
     /// Number of entries, as written.
     pub(super) size: u32,
