@@ -63,11 +63,22 @@ pub(crate) struct Aside {
     vmcr: u64,
 }
 
+/// `ICH_HCR_EL2.En`.
+const EN: u64 = 1 << 0;
+
+/// Returns what the Host finds in `ICH_HCR_EL2` after a REC ran: what it left there, with the interface
+/// off, so that it gets no maintenance interrupts that it does not expect (RMM specification, A6.1).
+const fn hcr_after_exit(hosts: u64) -> u64 {
+    hosts & !EN
+}
+
+const _: () = assert!(hcr_after_exit(0xF800_40FF) == 0xF800_40FE);
+
 impl Aside {
     pub(crate) fn save() -> Self {
         Self {
             sre: read_sysreg!("S3_0_C12_C12_5"),
-            hcr: read_sysreg!("S3_4_C12_C11_0"),
+            hcr: hcr_after_exit(read_sysreg!("S3_4_C12_C11_0")),
             vmcr: read_sysreg!("S3_4_C12_C11_7"),
         }
     }
