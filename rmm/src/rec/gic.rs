@@ -44,8 +44,9 @@ pub(crate) struct InvalidGic;
 
 /// Checks what the Host says of the virtual interrupts of a REC.
 ///
-/// List registers that the machine does not have, or whose state is Invalid, have no effect and are
-/// not looked at.
+/// List registers that the machine does not have are not looked at. Where the state is Invalid nothing
+/// but HW counts: the architecture gives no other field a meaning there, but A6.1 asks for HW = 0
+/// whatever the state.
 ///
 /// # Errors
 ///
@@ -55,6 +56,9 @@ pub(crate) fn check(hcr: u64, lrs: &[u64; 16], cpu: &CpuFeatures) -> Result<(), 
         return Err(InvalidGic);
     }
     let implemented = lrs.iter().take(list_registers(cpu));
+    if implemented.clone().any(|lr| lr & LR_HW != 0) {
+        return Err(InvalidGic);
+    }
     for (n, lr) in implemented
         .clone()
         .enumerate()
@@ -96,8 +100,7 @@ fn vintid(lr: u64) -> u64 {
 }
 
 fn is_valid(lr: u64, cpu: &CpuFeatures) -> bool {
-    let zero =
-        LR_HW | LR_NMI_AND_RES0 | LR_RES0_47_45 | LR_PINTID & !LR_EOI | unimplemented_priority(cpu);
+    let zero = LR_NMI_AND_RES0 | LR_RES0_47_45 | LR_PINTID & !LR_EOI | unimplemented_priority(cpu);
     lr & zero == 0 && is_intid(vintid(lr), cpu)
 }
 
@@ -154,9 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn dead_and_missing_list_registers_are_not_looked_at() {
+    fn dead_list_register_must_not_name_a_physical_interrupt() {
         let cpu = cpu();
-        assert_eq!(check_one(3, !LR_STATE, &cpu), Ok(()));
+        assert_eq!(check_one(3, !(LR_STATE | LR_HW), &cpu), Ok(()));
+        assert_eq!(check_one(3, LR_HW, &cpu), Err(InvalidGic));
+        assert_eq!(check_one(4, LR_HW, &cpu), Ok(()));
+    }
+
+    #[test]
+    fn missing_list_registers_are_not_looked_at() {
+        let cpu = cpu();
         assert_eq!(check_one(3, LR_HW | PENDING, &cpu), Err(InvalidGic));
         assert_eq!(check_one(4, LR_HW | PENDING, &cpu), Ok(()));
         let mut gic = GicState::default();
