@@ -104,6 +104,21 @@ pub struct Beside {
     pub entries: usize,
 }
 
+/// What the Host does after an exit of one of several RECs that run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It enters the REC again.
+    Again,
+    /// It interrupts the PEs of other RECs first, a bit for each.
+    Kick(u64),
+    /// It leaves the REC alone.
+    End,
+}
+
+/// The Host's side of one of several RECs: looks at an exit, prepares the next entry, which is empty, and
+/// says what comes then.
+pub type Keeper<'k> = dyn FnMut(&RecExit, &mut RecEnter) -> Then + Send + 'k;
+
 /// x0 to x7 of the calls of two PEs.
 pub type Race = [Vec<[u64; 8]>; 2];
 
@@ -126,6 +141,17 @@ pub trait RmiPort {
     /// Makes `ours` and, on another PE at the same time, `theirs`. Nothing without
     /// [`Capabilities::SECOND_PE`].
     fn race(&mut self, ours: &[[u64; 8]], theirs: &[[u64; 8]]) -> Option<Race>;
+
+    /// Enters each REC with one of the calls `enters`, each on a PE of its own, again and again until its
+    /// keeper ends that or the call fails. A kick that finds a keeper at work interrupts the entry after
+    /// it. Returns the last reply of each; nothing when there are not so many PEs.
+    fn run_together(
+        &mut self,
+        _enters: &[[u64; 8]],
+        _keepers: &mut [&mut Keeper<'_>],
+    ) -> Option<Vec<[u64; 8]>> {
+        None
+    }
 
     /// Obtains granules of the Host in a row, their first address a multiple of `align` bytes. Their
     /// contents are zero. Nothing when there are none.

@@ -17,6 +17,7 @@ mod payload;
 mod pmu;
 mod registers;
 mod sweep;
+mod together;
 mod token;
 mod vectors;
 
@@ -36,6 +37,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     pmu::SCENARIOS,
     registers::SCENARIOS,
     sweep::SCENARIOS,
+    together::SCENARIOS,
     token::SCENARIOS,
     vectors::SCENARIOS,
 ];

@@ -16,7 +16,7 @@ use host_vmm::bundle::Options;
 use host_vmm::platform::Platform;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
 use rmi::{Command, CommandId, ExitReason, RMI_SUCCESS, RecEnter, RecExit};
-use scenarios::port::{Beside, During, Race};
+use scenarios::port::{Beside, During, Keeper, Race, Then};
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::vectors::HostVectors;
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
@@ -145,6 +145,34 @@ fn enter_often(
     unreachable!("nobody counts that far")
 }
 
+/// Enters a REC on this PE as its keeper says; returns the last reply.
+fn keep_entering(machine: &Machine, enter: [u64; 8], keeper: &mut Keeper<'_>) -> [u64; 8] {
+    let Some(Command::RecEnter { run_ptr, .. }) = Command::decode(&enter) else {
+        return [0; 8];
+    };
+    loop {
+        let reply = machine.call(enter);
+        if reply[0] != RMI_SUCCESS {
+            return reply;
+        }
+        // Before the keeper looks for what other PEs left it: a kick after that is for the next entry.
+        while gic::acknowledge().is_some() {}
+        let mut next = RecEnter::new_zeroed();
+        match keeper(&read_exit(enter), &mut next) {
+            Then::Again => {}
+            Then::Kick(pes) => {
+                (0..pe::count())
+                    .filter(|pe| pes >> pe & 1 == 1)
+                    .for_each(pe::kick);
+            }
+            Then::End => return reply,
+        }
+        // SAFETY: the scenario gave the run page from a granule that `obtain` gave it.
+        let written = unsafe { guarded::write(run_ptr, next.as_bytes()) };
+        written.expect("the run page is the Host's");
+    }
+}
+
 impl RmiPort for TargetPort<'_> {
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8] {
         let Some(ticks) = self.alarm_ticks.take() else {
@@ -211,6 +239,27 @@ impl RmiPort for TargetPort<'_> {
             *replies[pe].lock() = made;
         });
         Some(replies.map(Mutex::into_inner))
+    }
+
+    fn run_together(
+        &mut self,
+        enters: &[[u64; 8]],
+        keepers: &mut [&mut Keeper<'_>],
+    ) -> Option<Vec<[u64; 8]>> {
+        let pes = enters.len();
+        if pe::count() < pes || keepers.len() != pes {
+            return None;
+        }
+        let machine = self.host.machine();
+        let kept = keepers
+            .iter_mut()
+            .map(|keeper| Mutex::new((keeper, [0; 8])));
+        let kept: Vec<_> = kept.collect();
+        pe::on_each(pes, &|pe| {
+            let (keeper, reply) = &mut *kept[pe].lock();
+            *reply = keep_entering(machine, enters[pe], keeper);
+        });
+        Some(kept.into_iter().map(|kept| kept.into_inner().1).collect())
     }
 
     fn obtain(&mut self, granules: usize, align: u64, place: Place) -> Option<u64> {

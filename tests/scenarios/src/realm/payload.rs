@@ -80,18 +80,25 @@ impl Payload {
 
     /// Creates a Realm of two vCPUs, each of which waits for a command.
     pub(super) fn two(w: &mut World<'_>, plan: &RealmPlan) -> Outcome<Self> {
-        let payload = Self::new(w, plan, 2)?;
-        payload.exit(w, Command::StartVcpu(1))?;
-        w.ok(rmi::Command::PsciComplete {
-            calling_rec: payload.recs[0].rec,
-            target_rec: payload.recs[1].rec,
-            status: 0,
-        })?;
-        payload.resume(w, &RecEnter::default())?;
-        match payload.enter(w, 1, &RecEnter::default())? {
-            Turn::Report(..) => Ok(payload),
-            Turn::Exit(exit) => Err(unexpected("the second vCPU", &exit)),
+        Self::several(w, plan, 2)
+    }
+
+    /// Creates a Realm of `vcpus` vCPUs, each of which waits for a command.
+    pub(super) fn several(w: &mut World<'_>, plan: &RealmPlan, vcpus: usize) -> Outcome<Self> {
+        let payload = Self::new(w, plan, vcpus)?;
+        for (vcpu, rec) in payload.recs.iter().enumerate().skip(1) {
+            payload.exit(w, Command::StartVcpu(rec.index))?;
+            w.ok(rmi::Command::PsciComplete {
+                calling_rec: payload.recs[0].rec,
+                target_rec: rec.rec,
+                status: 0,
+            })?;
+            payload.resume(w, &RecEnter::default())?;
+            if let Turn::Exit(exit) = payload.enter(w, vcpu, &RecEnter::default())? {
+                return Err(unexpected("another vCPU", &exit));
+            }
         }
+        Ok(payload)
     }
 
     /// Enters a vCPU once.
@@ -102,12 +109,10 @@ impl Payload {
             return Ok(Turn::Exit(Box::new(exit)));
         }
         check!(exit.imm != DIED_IMM, "the payload died: {}", words(&exit));
-        match Report::decode(&exit.gprs) {
-            Some(report) if exit.imm == COMMAND_IMM => {
-                Ok(Turn::Report(Box::new(report), Box::new(exit)))
-            }
-            _ => Ok(Turn::Exit(Box::new(exit))),
-        }
+        Ok(match report_of(&exit) {
+            Some(report) => Turn::Report(Box::new(report), Box::new(exit)),
+            None => Turn::Exit(Box::new(exit)),
+        })
     }
 
     /// Gives a command and returns what happens first.
@@ -164,6 +169,12 @@ impl Payload {
         check!(report.outcome == Ended::Done, "{command:x?}: {report:x?}");
         Ok(report.registers)
     }
+}
+
+/// Returns the report that an exit is, if it is one.
+pub(super) fn report_of(exit: &RecExit) -> Option<Report> {
+    let is_report = exit.reason() == Some(ExitReason::HostCall) && exit.imm == COMMAND_IMM;
+    is_report.then(|| Report::decode(&exit.gprs)).flatten()
 }
 
 /// Returns the entry that gives a command.
