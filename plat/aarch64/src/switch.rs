@@ -41,6 +41,10 @@ unsafe extern "C" {
 
 /// `HCR_EL2` for a Realm: the traps of the register table, and bit by bit what else; TWI, TWE and VSE are
 /// added per run.
+///
+/// GPF stays clear: the Realm takes a granule protection fault itself. Only memory of the Host that it has
+/// mapped and gives away can cause one, the specification has no exit for it, and for the Realm it is one
+/// more kind of abort that memory of the Host may answer with at any time.
 const HCR_REALM: u64 = trap_bits(Control::Hcr)
     | 1 // VM: stage 2 is on.
     | 1 << 1 // SWIO: invalidate by set/way cleans too.

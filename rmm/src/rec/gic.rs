@@ -20,6 +20,9 @@ const HCR_EOI_COUNT: u64 = 0x1F << 27;
 const HCR_HOST: u64 = 0xFE | 1 << 14;
 
 /// `ICH_LR<n>_EL2` fields: State, HW, Group, NMI with three RES0 bits, Priority, pINTID, vINTID.
+///
+/// NMI counts as RES0 on every PE: the identification registers of a Realm show no FEAT_NMI, so in its
+/// GIC interface the bit does not exist, and no interrupt of the Host gets past what the Realm masks.
 const LR_STATE: u64 = 0b11 << 62;
 const LR_HW: u64 = 1 << 61;
 const LR_NMI_AND_RES0: u64 = 0xF << 56;

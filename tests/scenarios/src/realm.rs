@@ -12,6 +12,7 @@ mod boundaries;
 mod debug;
 mod exits;
 mod gic;
+mod groups;
 mod interrupts;
 mod payload;
 mod pmu;
@@ -33,6 +34,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     debug::SCENARIOS,
     exits::SCENARIOS,
     gic::SCENARIOS,
+    groups::SCENARIOS,
     interrupts::SCENARIOS,
     pmu::SCENARIOS,
     registers::SCENARIOS,

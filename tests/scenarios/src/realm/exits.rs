@@ -35,6 +35,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("realm_fault_hvc", hvc),
     row("realm_fault_empty_from_user", empty_from_user),
     row("realm_fault_shared_fetch", shared_fetch),
+    row("realm_fault_shared_taken_away", shared_taken_away),
 ];
 
 /// Exception classes.
@@ -407,5 +408,36 @@ fn shared_fetch(w: &mut World<'_>) -> Outcome {
     check!(is_right, "{fault:x?}");
     let report = payload.tell(w, run(LDR_X0, 0, SHARED_VIEW + FREE + GRANULE - 8))?;
     check!(report.outcome == Ended::Done, "{report:x?}");
+    Ok(())
+}
+
+/// The Host gives away memory that it has mapped: the Realm takes the fault of its access itself, as from
+/// any memory that does not answer, and both go on.
+fn shared_taken_away(w: &mut World<'_>) -> Outcome {
+    /// Fault status: granule protection fault, not on a walk.
+    const PROTECTED: u64 = 0x28;
+    let payload = Payload::one(w)?;
+    let ipa = payload.realm.unprotected() + FREE;
+    w.tables(&payload.realm, ipa, 3)?;
+    let page = w.page(&[0x5Au8; 4096])?;
+    w.map(&payload.realm, ipa, 3, page)?;
+    let load = run(LDR_X0, 0, SHARED_VIEW + FREE + 8);
+    let before = payload.tell(w, load)?;
+    check!(before.registers[0] == 0x5A5A_5A5A_5A5A_5A5A, "{before:x?}");
+    w.delegate(page)?;
+    for access in [load, run(STR_X0, 7, SHARED_VIEW + FREE + 8)] {
+        let fault = fault(&payload.tell(w, access)?)?;
+        let is_right = fault.class() == DATA_SAME && fault.status() == PROTECTED;
+        check!(
+            is_right && fault.far == SHARED_VIEW + FREE + 8,
+            "{fault:x?}"
+        );
+    }
+    w.undelegate(page)?;
+    let after = payload.tell(w, load)?;
+    check!(
+        after.outcome == Ended::Done && after.registers[0] == 0,
+        "{after:x?}"
+    );
     Ok(())
 }

@@ -30,49 +30,49 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Registers of the CPU interface.
-const IAR1: SystemRegister = SystemRegister::new(3, 0, 12, 12, 0);
-const EOIR1: SystemRegister = SystemRegister::new(3, 0, 12, 12, 1);
+pub(super) const IAR1: SystemRegister = SystemRegister::new(3, 0, 12, 12, 0);
+pub(super) const EOIR1: SystemRegister = SystemRegister::new(3, 0, 12, 12, 1);
 const DIR: SystemRegister = SystemRegister::new(3, 0, 12, 11, 1);
-const RPR: SystemRegister = SystemRegister::new(3, 0, 12, 11, 3);
+pub(super) const RPR: SystemRegister = SystemRegister::new(3, 0, 12, 11, 3);
 const CTLR: SystemRegister = SystemRegister::new(3, 0, 12, 12, 4);
 const PMR: SystemRegister = SystemRegister::new(3, 0, 4, 6, 0);
 /// `ICC_CTLR_EL1.EOImode`: the end of an interrupt does not deactivate it.
 const EOI_MODE: u64 = 1 << 1;
 /// No interrupt; no priority.
-const NONE: u64 = 1023;
+pub(super) const NONE: u64 = 1023;
 const IDLE: u64 = 0xFF;
 
 /// A list register: state, group 1, priority, end makes a maintenance interrupt.
-const PENDING: u64 = 1 << 62;
-const ACTIVE: u64 = 1 << 63;
+pub(super) const PENDING: u64 = 1 << 62;
+pub(super) const ACTIVE: u64 = 1 << 63;
 const GROUP1: u64 = 1 << 60;
-const PRIORITY_SHIFT: u32 = 48;
+pub(super) const PRIORITY_SHIFT: u32 = 48;
 const END: u64 = 1 << 41;
 /// `ICH_HCR_EL2`: UIE, LRENPIE, TDIR, and the field EOIcount.
 const UNDERFLOW: u64 = 1 << 1;
-const NOT_PRESENT: u64 = 1 << 2;
+pub(super) const NOT_PRESENT: u64 = 1 << 2;
 const TRAP_DIR: u64 = 1 << 14;
-const END_COUNT_SHIFT: u32 = 27;
+pub(super) const END_COUNT_SHIFT: u32 = 27;
 /// `ICH_MISR_EL2.EOI`.
 const ENDED: u64 = 1 << 0;
 /// An interrupt of no device, with this priority.
-const INTID: u64 = 40;
-const PRIORITY: u64 = 0x80;
+pub(super) const INTID: u64 = 40;
+pub(super) const PRIORITY: u64 = 0x80;
 
-fn pending(intid: u64, priority: u64) -> u64 {
+pub(super) fn pending(intid: u64, priority: u64) -> u64 {
     PENDING | GROUP1 | priority << PRIORITY_SHIFT | intid
 }
 
 /// A Realm whose CPU interface delivers, with interrupts masked so that it takes them by reading, and
 /// what its Host keeps of the interface.
-struct Interface {
-    payload: Payload,
-    lrs: [u64; 16],
-    hcr: u64,
+pub(super) struct Interface {
+    pub(super) payload: Payload,
+    pub(super) lrs: [u64; 16],
+    pub(super) hcr: u64,
 }
 
 impl Interface {
-    fn new(w: &mut World<'_>) -> Outcome<Self> {
+    pub(super) fn new(w: &mut World<'_>) -> Outcome<Self> {
         let payload = Payload::one(w)?;
         payload.done(w, Command::Interrupts(true))?;
         payload.done(w, Command::Interrupts(false))?;
@@ -84,7 +84,7 @@ impl Interface {
     }
 
     /// Enters once with a command; the Host keeps the list registers as they come back.
-    fn enter(&mut self, w: &mut World<'_>, command: Command) -> Outcome<Turn> {
+    pub(super) fn enter(&mut self, w: &mut World<'_>, command: Command) -> Outcome<Turn> {
         let mut enter = giving(command);
         enter.gicv3_lrs = self.lrs;
         enter.gicv3_hcr = self.hcr;
@@ -95,7 +95,7 @@ impl Interface {
     }
 
     /// Lets the Realm run an instruction to its end and returns x0. Interrupts of the Host do not count.
-    fn run(&mut self, w: &mut World<'_>, instruction: u32, x0: u64) -> Outcome<u64> {
+    pub(super) fn run(&mut self, w: &mut World<'_>, instruction: u32, x0: u64) -> Outcome<u64> {
         let mut turn = self.enter(w, run(instruction, x0, 0))?;
         loop {
             match turn {
@@ -109,7 +109,7 @@ impl Interface {
     }
 
     /// Lets the Realm run an instruction whose maintenance interrupt ends the run.
-    fn run_to_maintenance(
+    pub(super) fn run_to_maintenance(
         &mut self,
         w: &mut World<'_>,
         instruction: u32,
