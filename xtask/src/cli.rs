@@ -3,6 +3,7 @@
 
 //! The command line.
 
+use crate::bench::{self, BenchArgs};
 use crate::board::Board;
 use crate::check;
 use crate::flash::{self, Contents};
@@ -35,6 +36,8 @@ enum Command {
     Test(TestArgs),
     /// Runs the on-target scenarios, against our RMM or any other image
     Conformance(ConformanceArgs),
+    /// Counts the instructions of calls, exits and phases, of our RMM or any other image
+    Bench(BenchArgs),
     /// Checks format, lints, arrows between crates, license headers, unsafe code, READMEs
     Check,
     /// Brings in what the machine lacks; every other command does so by itself
@@ -161,6 +164,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::Run(args) => run::command(&project, &args),
         Command::Test(args) => testing::command(&project, &args),
         Command::Conformance(args) => testing::conformance_command(&project, &args),
+        Command::Bench(args) => bench::command(&project, &args),
         Command::Check => check::command(&project),
         Command::Fvp => fvp::command(&project),
         Command::Setup => setup::everything(&project),

@@ -57,7 +57,7 @@ pub(crate) fn run(device_tree: u64) -> Result<(), String> {
         Mode::NormalVm => run::run(&host, features, &bundle, &[Name::Normal]),
         Mode::Both => run::run(&host, features, &bundle, &[Name::Realm, Name::Normal]),
         Mode::Conformance => conformance::run(&host, &platform, &bundle),
-        Mode::Bench => Err("this host has no benchmark".into()),
+        Mode::Bench => conformance::bench(&host, &platform, &bundle),
     }
 }
 

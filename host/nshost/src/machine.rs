@@ -19,6 +19,15 @@ pub(crate) struct Machine {
     pub(crate) rmi: RmiCounters,
 }
 
+impl Machine {
+    /// Makes an RMI call and tells how many ticks of the counter it took.
+    pub(crate) fn call_timed(&self, registers: [u64; REGISTERS]) -> ([u64; REGISTERS], u64) {
+        let (reply, ticks) = smc::call_timed(registers);
+        self.rmi.count(registers[0], reply[0]);
+        (reply, ticks)
+    }
+}
+
 impl Rmi for Machine {
     fn call(&self, registers: [u64; REGISTERS]) -> [u64; REGISTERS] {
         let reply = smc::call(registers);

@@ -14,6 +14,14 @@ pub(crate) fn now() -> u64 {
     CNTPCT_EL0.get()
 }
 
+/// Returns the ticks that go by during 1000 instructions, which tells whether the counter counts them.
+pub(crate) fn ticks_of_1000_instructions() -> u64 {
+    let before = now();
+    // SAFETY: the instructions do nothing.
+    unsafe { asm!(".rept 1000", "nop", ".endr", options(nomem, nostack)) };
+    now() - before
+}
+
 /// Returns the ticks in a second.
 pub(crate) fn ticks_per_second() -> u64 {
     CNTFRQ_EL0.get()

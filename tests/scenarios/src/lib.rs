@@ -18,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod bench;
 mod beside;
 mod contract;
 pub mod desc;

@@ -127,6 +127,12 @@ pub trait RmiPort {
     /// Makes one RMI call: x0 to x7 in, x0 to x7 out.
     fn call(&mut self, registers: [u64; 8]) -> [u64; 8];
 
+    /// Returns how many ticks of the Host's counter went by during the last [`call`](Self::call); nothing
+    /// where there is no counter.
+    fn ticks(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes `call` while the REC that `enter` enters runs on another PE, and lets that one exit with
     /// an IRQ then. Nothing without [`Capabilities::SECOND_PE`].
     fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During>;

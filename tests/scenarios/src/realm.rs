@@ -115,6 +115,8 @@ pub struct RealmResult {
     pub registers: [u64; ACTION_REGISTERS],
     /// `ESR_EL1` when the action ended in an exception that the Realm took itself.
     pub exception: Option<u64>,
+    /// Ticks of the Realm's virtual counter from an SMC to its return.
+    pub ticks: u64,
 }
 
 const CODE_SMC: u64 = 1;

@@ -94,14 +94,26 @@ pub fn run_all(port: &mut dyn RmiPort, filter: Filter<'_>, report: &mut dyn Repo
 
 /// Runs one scenario and takes down what it made.
 pub fn run_one(port: &mut dyn RmiPort, scenario: &Scenario) -> Verdict {
+    match in_world(port, scenario.run) {
+        Ok(()) => Verdict::Passed,
+        Err(Stop::Failed(reason)) => Verdict::Failed(reason),
+        Err(Stop::Skipped(reason)) => Verdict::Skipped(reason),
+    }
+}
+
+/// Does something in an empty world and takes down what it made. What is wrong then is a failure, unless
+/// there was one before.
+pub(crate) fn in_world<T>(
+    port: &mut dyn RmiPort,
+    run: impl FnOnce(&mut World<'_>) -> Outcome<T>,
+) -> Outcome<T> {
     let mut world = World::new(port);
-    let outcome = (scenario.run)(&mut world).and_then(|()| audit(&mut world));
+    let outcome = run(&mut world).and_then(|value| audit(&mut world).map(|()| value));
     let teardown = world.teardown();
     match (outcome, teardown) {
-        (Err(Stop::Failed(reason)), _) => Verdict::Failed(reason),
-        (_, Err(Stop::Failed(reason) | Stop::Skipped(reason))) => Verdict::Failed(reason),
-        (Err(Stop::Skipped(reason)), Ok(())) => Verdict::Skipped(reason),
-        (Ok(()), Ok(())) => Verdict::Passed,
+        (Err(Stop::Failed(reason)), _) => Err(Stop::Failed(reason)),
+        (_, Err(Stop::Failed(reason) | Stop::Skipped(reason))) => Err(Stop::Failed(reason)),
+        (outcome, Ok(())) => outcome,
     }
 }
 

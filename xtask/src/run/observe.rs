@@ -71,6 +71,7 @@ pub(crate) struct Observed {
     crash: Option<String>,
     last_guest_line: Option<String>,
     tap: Vec<String>,
+    bench: Vec<String>,
     summary: Vec<String>,
     token: ShownToken,
 }
@@ -175,6 +176,8 @@ impl Observed {
             self.summary.push(summary.to_string());
         } else if let Some(tap) = text.strip_prefix("tap: ") {
             self.tap.push(tap.to_string());
+        } else if let Some(bench) = text.strip_prefix("bench: ") {
+            self.bench.push(bench.to_string());
         } else if text == "result: ok" {
             self.result = Some(Ok(()));
         } else if let Some(reason) = text.strip_prefix("result: fail") {
@@ -222,6 +225,11 @@ impl Observed {
     /// The conformance lines, in order.
     pub(crate) fn tap(&self) -> &[String] {
         &self.tap
+    }
+
+    /// The lines about figures, in order.
+    pub(crate) fn bench(&self) -> &[String] {
+        &self.bench
     }
 
     /// Where the run is, for people who wait.

@@ -5,13 +5,13 @@
 //! on target.
 
 use super::{Case, Outcome, conformance};
+use crate::bench::{self, BenchArgs};
 use crate::cli::{RunArgs, Vm};
 use crate::guest::GuestKind;
 use crate::project::Project;
-use crate::run;
+use crate::run::{self, Report};
 use anyhow::Result;
 use regex::Regex;
-use std::time::{Duration, Instant};
 
 const SUITE: &str = "system";
 const TIMEOUT_SECONDS: u64 = 600;
@@ -30,6 +30,9 @@ const LINUX: &[(&str, Vm, u32, bool)] = &[
         true,
     ),
 ];
+
+/// Every measure has a figure.
+const BENCH: &str = "every_measure_has_a_figure";
 
 /// Runs the tests whose name matches.
 ///
@@ -51,6 +54,11 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
             cases.push(linux(project, name, &args)?);
         }
     }
+    if filter.is_match(BENCH) {
+        println!("test: {BENCH}");
+        let report = bench::measure(project, &BenchArgs::default())?;
+        cases.push(case(BENCH, &report));
+    }
     let scenarios = if filter.is_match(SCENARIOS) {
         conformance::on_all_machines(project, &Regex::new("")?)?
     } else if cases.is_empty() {
@@ -64,22 +72,21 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
 
 fn linux(project: &Project, name: &str, args: &RunArgs) -> Result<Case> {
     println!("test: {name}");
-    let began = Instant::now();
     let report = run::execute(project, args)?;
     report.observed.print();
     crate::interrupt::check()?;
-    let outcome = match report.failure {
+    Ok(case(name, &report))
+}
+
+fn case(name: &str, report: &Report) -> Case {
+    let outcome = match &report.failure {
         None => Outcome::Passed,
         Some(reason) => Outcome::Failed(format!("{reason}; logs in {}", report.folder.display())),
     };
-    Ok(case(name, outcome, began.elapsed()))
-}
-
-fn case(name: &str, outcome: Outcome, duration: Duration) -> Case {
     Case {
         suite: SUITE.to_string(),
         name: name.to_string(),
         outcome,
-        duration,
+        duration: report.duration,
     }
 }

@@ -15,11 +15,12 @@ use alloc::string::String;
 use host_mm::host::Host;
 use host_vmm::platform::Platform;
 use log::info;
+use scenarios::bench::{self, Unit};
 use scenarios::{Filter, Report, Scenario, Summary, Verdict};
 
 use crate::bundle::LoadedBundle;
 use crate::machine::Machine;
-use crate::stage;
+use crate::{stage, timer};
 
 use port::TargetPort;
 
@@ -49,6 +50,41 @@ pub(crate) fn run(
     match failed {
         0 => Ok(()),
         _ => Err(format!("{failed} scenarios do not hold")),
+    }
+}
+
+/// Takes every measure and writes its figure, a line each: the figure, what it counts, the measure.
+///
+/// # Errors
+/// How many measures have no figure, or that the counter does not count instructions.
+pub(crate) fn bench(
+    host: &Host<Machine>,
+    platform: &Platform,
+    bundle: &LoadedBundle,
+) -> Result<(), String> {
+    stage::enter("run");
+    let ticks = timer::ticks_of_1000_instructions();
+    if !(1000..1100).contains(&ticks) {
+        return Err(format!(
+            "the counter makes {ticks} ticks in 1000 instructions"
+        ));
+    }
+    let mut port = TargetPort::new(host, platform, &[], bundle.header.options);
+    let mut missing = 0;
+    for measure in bench::all() {
+        let name = measure.name;
+        match (bench::measure(&mut port, measure), measure.unit) {
+            (Ok(figure), Unit::Ticks) => info!("bench: {figure} instructions {name}"),
+            (Ok(figure), Unit::Bytes) => info!("bench: {figure} bytes {name}"),
+            (Err(reason), _) => {
+                missing += 1;
+                info!("bench: no figure for {name}: {reason}");
+            }
+        }
+    }
+    match missing {
+        0 => Ok(()),
+        _ => Err(format!("{missing} measures have no figure")),
     }
 }
 

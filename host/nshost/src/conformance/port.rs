@@ -47,6 +47,8 @@ pub(super) struct TargetPort<'a> {
     beyond_memory: u64,
     has_exact_time: bool,
     filled: Option<Filled>,
+    /// How long the last call took.
+    ticks: u64,
 }
 
 impl<'a> TargetPort<'a> {
@@ -68,13 +70,15 @@ impl<'a> TargetPort<'a> {
             beyond_memory: end.unwrap_or(0).next_multiple_of(BLOCK_1G),
             has_exact_time: options.contains(Options::EXACT_TIME),
             filled: None,
+            ticks: 0,
         }
     }
 
     /// Makes a call; one that enters a new REC is made again when the program has started.
-    fn issue(&self, registers: [u64; 8]) -> [u64; 8] {
+    fn issue(&mut self, registers: [u64; 8]) -> [u64; 8] {
         loop {
-            let reply = self.host.machine().call(registers);
+            let (reply, ticks) = self.host.machine().call_timed(registers);
+            self.ticks = ticks;
             let has_run = reply[0] == RMI_SUCCESS
                 && CommandId::from_fid(registers[0]) == Some(CommandId::RecEnter);
             if !has_run || !program::has_just_started(&read_exit(registers)) {
@@ -183,6 +187,10 @@ impl RmiPort for TargetPort<'_> {
         timer::clear_alarm();
         while gic::acknowledge().is_some() {}
         reply
+    }
+
+    fn ticks(&self) -> Option<u64> {
+        Some(self.ticks)
     }
 
     fn call_during(&mut self, enter: [u64; 8], call: [u64; 8]) -> Option<During> {

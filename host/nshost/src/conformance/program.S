@@ -5,10 +5,12 @@
 // into the Realm, so its code does not depend on where it is.
 //
 // Each REC makes one RSI_HOST_CALL after another. The call's registers (its structure, from byte 8
-// on) are a report: what it is about, x0 to x10 after the last action, ESR_EL1. The Host's answer is
-// the next action: its code, then its arguments. See program.rs for the numbers.
+// on) are a report: what it is about, x0 to x10 after the last action, ESR_EL1, the ticks of the last
+// SMC. The Host's answer is the next action: its code, then its arguments. See program.rs for the
+// numbers.
 //
-// x21 = structure of this REC's host call; x20 = second register in it; x22 = what is reported.
+// x21 = structure of this REC's host call; x20 = second register in it; x22 = what is reported;
+// x23, x24 = the counter around an SMC.
 
 .section .rodata.program, "a"
 .balign 0x1000
@@ -64,13 +66,18 @@ program_smc:
     ldp     x6, x7, [x20, #48]
     ldp     x8, x9, [x20, #64]
     ldr     x10, [x20, #80]
+    isb
+    mrs     x23, cntvct_el0
     smc     #0
+    mrs     x24, cntvct_el0
     stp     x0, x1, [x20]
     stp     x2, x3, [x20, #16]
     stp     x4, x5, [x20, #32]
     stp     x6, x7, [x20, #48]
     stp     x8, x9, [x20, #64]
     str     x10, [x20, #80]
+    sub     x24, x24, x23
+    str     x24, [x20, #96]
     b       program_report
 
 program_load:

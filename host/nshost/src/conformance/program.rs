@@ -18,6 +18,8 @@ const EXCEPTION: u64 = 1;
 const SPIN: u64 = 0xA11;
 /// Register of the report that holds the syndrome.
 const SYNDROME: usize = 1 + ACTION_REGISTERS;
+/// Register of the report that holds how long an SMC took.
+const TICKS: usize = SYNDROME + 1;
 
 global_asm!(
     include_str!("program.S"),
@@ -66,6 +68,7 @@ pub(super) fn result(exit: &RecExit) -> Option<RealmResult> {
     Some(RealmResult {
         registers: *registers.first_chunk()?,
         exception: (kind == EXCEPTION).then_some(exit.gprs[SYNDROME]),
+        ticks: exit.gprs[TICKS],
     })
 }
 
