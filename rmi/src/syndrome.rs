@@ -39,8 +39,9 @@ const SSE: Field = Field::new(21, 21);
 const SRT: Field = Field::new(20, 16);
 /// Whether that register is 64 bits wide.
 const SF: Field = Field::new(15, 15);
-/// Whether the access is a write.
+/// Whether it was stage 2 that stopped a walk of stage 1.
 const S1PTW: Field = Field::new(7, 7);
+/// Whether the access is a write.
 const WNR: Field = Field::new(6, 6);
 /// Fault status code of an abort.
 const FSC: Field = Field::new(5, 0);
