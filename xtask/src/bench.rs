@@ -17,9 +17,6 @@ const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
 /// Memory a measure's Realm may use, in bytes.
 const REALM_MEMORY_BYTES: u64 = 64 << 20;
 
-/// One instruction takes a nanosecond, and so does one tick of the counter of `-cpu max`.
-const TIME_IS_INSTRUCTIONS: [&str; 2] = ["-icount", "shift=0,sleep=off"];
-
 /// The figure of the reference, and what ours is to be at the most, per measure.
 ///
 /// The reference is TF-RMM v0.6.0 (release build, logging off) under QEMU 10.0.2 and TF-A 2.12.1.
@@ -141,8 +138,9 @@ pub(crate) fn measure(project: &Project, args: &BenchArgs) -> Result<Report> {
     let machine = Machine {
         smp: 1,
         memory_bytes: MACHINE_MEMORY_BYTES,
+        has_exact_time: true,
         cpu_options: args.cpu_opts.clone(),
-        extra: TIME_IS_INSTRUCTIONS.map(str::to_string).to_vec(),
+        extra: Vec::new(),
         timeout: Duration::from_secs(args.timeout),
         rmm: args.rmm.clone(),
         takes_input: false,

@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) smp: u32,
     /// Memory in bytes.
     pub(crate) memory_bytes: u64,
+    /// One instruction takes a nanosecond, and so does one tick of the counter of `-cpu max`.
+    pub(crate) has_exact_time: bool,
     /// Features of the CPU, comma separated.
     pub(crate) cpu_options: String,
     /// Further words for QEMU.
@@ -140,5 +142,8 @@ fn command(machine: &Machine, flash: &Path) -> Command {
             flash.display()
         ))
         .args(&machine.extra);
+    if machine.has_exact_time {
+        qemu.args(["-icount", "shift=0,sleep=off"]);
+    }
     qemu
 }

@@ -89,6 +89,7 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
     let machine = Machine {
         smp,
         memory_bytes: args.qemu_mem,
+        has_exact_time: false,
         cpu_options: args.cpu_opts.clone(),
         extra: args.qemu_arg.clone(),
         timeout: Duration::from_secs(args.timeout),

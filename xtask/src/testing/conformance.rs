@@ -61,8 +61,6 @@ impl Variant {
     }
 }
 
-/// One instruction takes one nanosecond, and one tick of `-cpu max` is one nanosecond.
-const EXACT_TIME: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 const MACHINE_CPUS: u32 = 4;
 const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
 /// Memory a scenario's Realm may use, in bytes.
@@ -162,12 +160,9 @@ fn scenarios(
     let machine = Machine {
         smp: if args.exact_time { 1 } else { MACHINE_CPUS },
         memory_bytes: MACHINE_MEMORY_BYTES,
+        has_exact_time: args.exact_time,
         cpu_options: args.cpu_opts.clone(),
-        extra: if args.exact_time {
-            EXACT_TIME.map(str::to_string).to_vec()
-        } else {
-            Vec::new()
-        },
+        extra: Vec::new(),
         timeout: Duration::from_secs(args.timeout),
         rmm: args.rmm.clone(),
         takes_input: false,
