@@ -310,6 +310,7 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         }
         let writable = lookup.writable && (device || !self.logging || self.access.write); // F17
         if self.access.fetch && device {
+            vm.counters().device_fetches.bump();
             return Err(FaultError::NotExecutable); // F18
         }
         let block = self.grown(lookup, device); // the lookup of F20

@@ -95,7 +95,7 @@ pub(crate) fn run(
             Some(Step::Waiting) | None => pe::sleep_milliseconds(STEP_MILLISECONDS),
         }
         step += 1;
-        for target in targets {
+        for target in targets.iter().filter(|t| t.vm.stopped().is_none()) {
             let is_copied = relocation.is_some_and(|r| r.is_copying(target.vm));
             if options.contains(Options::DIRTY_LOG) && !is_copied {
                 target.log(step);

@@ -15,6 +15,7 @@ use host_vmm::vm::Vm;
 use log::info;
 
 use crate::machine::Machine;
+use crate::timer;
 
 /// The state of memory before a VM.
 pub(crate) struct Before {
@@ -48,8 +49,9 @@ impl Mapped {
 
 /// Reports everything that was counted about a VM, each line with `prefix`.
 pub(crate) fn report(prefix: &str, vm: &Vm, memory: &MemoryVm<'_, Machine>, mapped: &Mapped) {
+    let rate = timer::ticks_per_second();
     vm.counters()
-        .report(|line| info!("summary: {prefix}{line}"));
+        .report(rate, |line| info!("summary: {prefix}{line}"));
     let counts = |kind: &str, counts: &[(&str, &Counter)]| {
         for (name, counter) in counts {
             info!("summary: {prefix}{kind}-{name} {}", counter.get());
@@ -66,6 +68,8 @@ pub(crate) fn report(prefix: &str, vm: &Vm, memory: &MemoryVm<'_, Machine>, mapp
             ("served", &faults.mapped),
             ("served-with-block", &faults.blocks),
             ("served-with-device", &faults.devices),
+            ("refused-fetch-from-device", &faults.device_fetches),
+            ("pages-logged", &faults.logged),
             ("retried", &faults.retried),
             ("failed", &faults.failed),
         ],

@@ -38,6 +38,9 @@ impl Counter {
     }
 }
 
+/// Nanoseconds in a second.
+const NANOSECONDS: u128 = 1_000_000_000;
+
 /// Statuses of RMI 1.0, and one for answers that are none.
 const STATUSES: usize = RmiStatus::ALL.len() + 1;
 
@@ -194,8 +197,12 @@ impl VmCounters {
         self.device(device).writes.bump();
     }
 
-    /// Reports everything, a line for each subject.
-    pub fn report(&self, mut line: impl FnMut(Arguments<'_>)) {
+    /// Reports everything, a line for each subject; the clock makes `ticks_per_second`.
+    pub fn report(&self, ticks_per_second: u64, mut line: impl FnMut(Arguments<'_>)) {
+        let nanoseconds = |ticks: u64| {
+            let exact = u128::from(ticks) * NANOSECONDS / u128::from(ticks_per_second.max(1));
+            u64::try_from(exact).unwrap_or(u64::MAX)
+        };
         for reason in ExitReason::ALL {
             if self.exits(reason) > 0 {
                 line(format_args!(
@@ -213,8 +220,10 @@ impl VmCounters {
             if let Some(average) = times.total.get().checked_div(count) {
                 let longest = times.longest.load(Ordering::Relaxed);
                 line(format_args!(
-                    "fault-ticks {} count {count} average {average} longest {longest}",
-                    class.name()
+                    "fault-nanoseconds {} count {count} average {} longest {}",
+                    class.name(),
+                    nanoseconds(average),
+                    nanoseconds(longest)
                 ));
             }
         }
@@ -303,13 +312,13 @@ mod tests {
         counters.sgis.bump();
         counters.count_fault(FaultClass::Permission, 10);
         counters.count_fault(FaultClass::Permission, 31);
-        let lines = lines(|line| counters.report(line));
+        let lines = lines(|line| counters.report(500_000_000, line));
         assert!(lines.contains(&"exits RMI_EXIT_IRQ 2".to_string()));
         assert!(lines.contains(&"exits-total 2".to_string()));
         assert!(lines.contains(&"mmio redistributor reads 1 writes 0".to_string()));
         assert!(lines.contains(&"mmio uart reads 0 writes 1".to_string()));
         assert!(lines.contains(&"sgis 1".to_string()));
-        let times = "fault-ticks permission count 2 average 20 longest 31";
+        let times = "fault-nanoseconds permission count 2 average 40 longest 62";
         assert!(lines.contains(&times.to_string()));
         assert!(!lines.iter().any(|line| line.contains("translation")));
     }

@@ -18,6 +18,8 @@ pub(crate) const GICD: u64 = 0x0800_0000;
 pub(crate) const GICR: u64 = 0x080A_0000;
 /// The PL011.
 pub(crate) const UART: u64 = 0x0900_0000;
+/// The PL031 of a normal VM.
+pub(crate) const CLOCK: u64 = 0x0901_0000;
 /// INTID of the virtual timer.
 pub(crate) const VIRTUAL_TIMER: u32 = 27;
 /// INTID of the physical timer.

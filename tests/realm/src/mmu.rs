@@ -9,6 +9,8 @@
 //! | [`BEYOND`], 512 GiB | the first addresses beyond the Realm's space |
 //! | [`USER`], 512 GiB | the Realm's address space as EL0 sees it |
 //! | [`USER_SHARED`], 512 GiB | the shared half as EL0 sees it |
+//! | [`DEVICE_CODE`], 1 GiB | the devices of a normal VM, as if they were code of EL1 |
+//! | [`DEVICE_USER_CODE`], 1 GiB | the same for EL0 |
 //! | [`SHARED`], 512 GiB | the shared half, from its first address (`TTBR1_EL1`) |
 //!
 //! The lowest 2 GiB of every view are device memory, where the machine has its devices. Everything
@@ -28,6 +30,11 @@ pub(crate) const USER: u64 = USER_VIEW;
 pub(crate) const USER_SHARED: u64 = USER_SHARED_VIEW;
 /// First virtual address of the shared half.
 pub(crate) const SHARED: u64 = SHARED_VIEW;
+
+/// First virtual address of the devices as code of EL1.
+pub(crate) const DEVICE_CODE: u64 = 4 << 39;
+/// First virtual address of the devices as code of EL0.
+pub(crate) const DEVICE_USER_CODE: u64 = DEVICE_CODE + BLOCK_BYTES;
 
 const ENTRIES: usize = 512;
 const BLOCK_BYTES: u64 = 1 << 30;
@@ -102,6 +109,7 @@ static FAR: Table = Table::new();
 static USER_OWN: Table = Table::new();
 static USER_ALIAS: Table = Table::new();
 static ALIAS: Table = Table::new();
+static CODE: Table = Table::new();
 
 unsafe extern "C" {
     fn mmu_on(ttbr0: u64, ttbr1: u64, mair: u64, tcr: u64, sctlr: u64);
@@ -116,6 +124,13 @@ pub(crate) fn build(ipa_bits: u32, shared: u64) {
     LOW_ROOT.point_to(2, &USER_OWN);
     LOW_ROOT.point_to(3, &USER_ALIAS);
     HIGH_ROOT.point_to(0, &ALIAS);
+    if shared == 0 {
+        // Nothing there can be fetched, whatever stage 1 says: stage 2 decides.
+        LOW_ROOT.point_to(4, &CODE);
+        let code = BLOCK | SHAREABLE | ACCESSED;
+        CODE.set(0, code | UXN);
+        CODE.set(1, code | EL0 | PXN);
+    }
     OWN.map(0, UXN, 0);
     // The view beyond has no devices, but is mapped like any other.
     FAR.map(1 << ipa_bits, UXN, 0);

@@ -45,7 +45,7 @@ const PAYLOAD_REALM_CHECKS: &[&str] = &[
     "write-encodings",
 ];
 /// Checks it makes as a normal VM.
-const PAYLOAD_CHECKS: &[&str] = &["psci", "controller", "vcpus", "together"];
+const PAYLOAD_CHECKS: &[&str] = &["device-fetch", "psci", "controller", "vcpus", "together"];
 
 /// One check the guest made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The rings that need the emulated machine: Linux as a Realm and as a normal VM, and the scenarios
+//! The rings that need the emulated machine: guests as a Realm and as a normal VM, and the scenarios
 //! on target.
 
 use super::{Case, Outcome, conformance};
@@ -18,13 +18,23 @@ const TIMEOUT_SECONDS: u64 = 600;
 /// Name that stands for all scenarios where only some tests are wanted.
 const SCENARIOS: &str = "on_target_scenarios";
 
-/// Runs of Linux: the test's name, what it runs as, the number of CPUs, and whether the host
-/// meanwhile logs dirty pages, takes pages away and moves it to other memory.
-const LINUX: &[(&str, Vm, u32, bool)] = &[
-    ("linux_realm_1_cpu", Vm::Realm, 1, false),
-    ("linux_realm_4_cpus", Vm::Realm, 4, false),
+/// A run of a guest: the test's name, the guest and what it runs as, the number of CPUs, and whether
+/// the host meanwhile logs dirty pages, takes pages away and moves it to other memory.
+type Guest = (&'static str, GuestKind, Vm, u32, bool);
+
+const GUESTS: &[Guest] = &[
+    (
+        "payload_normal_2_cpus",
+        GuestKind::Test,
+        Vm::Normal,
+        2,
+        false,
+    ),
+    ("linux_realm_1_cpu", GuestKind::Linux, Vm::Realm, 1, false),
+    ("linux_realm_4_cpus", GuestKind::Linux, Vm::Realm, 4, false),
     (
         "linux_normal_2_cpus_disturbed_and_moved",
+        GuestKind::Linux,
         Vm::Normal,
         2,
         true,
@@ -41,7 +51,7 @@ const BENCH: &str = "every_measure_has_a_figure";
 /// When the machine cannot be built or started.
 pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for (name, vm, cpus, is_disturbed) in LINUX {
+    for (name, guest, vm, cpus, is_disturbed) in GUESTS {
         if filter.is_match(name) {
             let args = RunArgs {
                 cpus: *cpus,
@@ -49,9 +59,9 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
                 dirty_log: *is_disturbed,
                 invalidate: *is_disturbed,
                 migrate: *is_disturbed,
-                ..RunArgs::of(GuestKind::Linux, *vm)
+                ..RunArgs::of(guest.clone(), *vm)
             };
-            cases.push(linux(project, name, &args)?);
+            cases.push(run_guest(project, name, &args)?);
         }
     }
     if filter.is_match(BENCH) {
@@ -70,7 +80,7 @@ pub(crate) fn run(project: &Project, filter: &Regex) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn linux(project: &Project, name: &str, args: &RunArgs) -> Result<Case> {
+fn run_guest(project: &Project, name: &str, args: &RunArgs) -> Result<Case> {
     println!("test: {name}");
     let report = run::execute(project, args)?;
     report.observed.print();

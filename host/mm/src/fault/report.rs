@@ -155,6 +155,8 @@ pub struct FaultCounters {
     pub blocks: Counter,
     /// Of the mappings: device pages.
     pub devices: Counter,
+    /// Instruction fetches from device pages, refused (rule F18).
+    pub device_fetches: Counter,
     /// Pages whose dirty bit a fault has set.
     pub logged: Counter,
     /// Faults that found a poisoned page.

@@ -151,6 +151,30 @@ pub(super) fn execute() -> Verdict {
     Ok(detail!("new pages"))
 }
 
+/// Executes a page of the board's clock, which a normal VM has mapped: before the host has mapped
+/// it, and after.
+pub(super) fn device_fetch() -> Verdict {
+    let code = mmu::DEVICE_CODE + machine::CLOCK;
+    require_external_abort("first fetch", fetch(code), FETCH, code, false)?;
+    // The identification of its maker and part: Arm's PL031.
+    let id = [0xFE0, 0xFE4, 0xFE8].map(|offset| load(LDR_W0, machine::CLOCK + offset));
+    let [Ok(low), Ok(middle), Ok(high)] = id else {
+        return Err(detail!("the clock cannot be read: {id:x?}"));
+    };
+    let part = (low | middle << 8 | high << 16) & 0xF_FFFF;
+    require!(part == 0x41031, "the clock is part {part:#x}");
+    require_external_abort("fetch", fetch(code), FETCH, code, false)?;
+    let user = mmu::DEVICE_USER_CODE + machine::CLOCK;
+    require_external_abort(
+        "user fetch",
+        fetch_from_user(user),
+        FETCH_FROM_USER,
+        user,
+        false,
+    )?;
+    Ok(detail!("external aborts, before and after a read"))
+}
+
 /// Accesses where the host has nothing.
 pub(super) fn hole() -> Verdict {
     let at = alias(0x0B00_0000);

@@ -59,6 +59,7 @@ pub(crate) use {detail, require, tell};
 enum Where {
     Anywhere,
     RealmOnly,
+    NormalOnly,
 }
 
 /// A check: its name, where it makes sense, and what it does.
@@ -82,6 +83,7 @@ const CHECKS: &[Check] = &[
     ("device-loads", Where::Anywhere, uart::loads),
     ("device-stores", Where::Anywhere, uart::stores),
     ("device-other", Where::RealmOnly, uart::not_described),
+    ("device-fetch", Where::NormalOnly, memory::device_fetch),
     ("psci", Where::Anywhere, power::psci_calls),
     ("controller", Where::Anywhere, interrupts::controller),
     ("virtual-timer", Where::Anywhere, interrupts::virtual_timer),
@@ -139,7 +141,12 @@ pub(crate) fn to_detail(text: fmt::Arguments<'_>) -> Detail {
 /// Runs every check and turns the machine off.
 pub(crate) fn run() -> ! {
     for (name, place, check) in CHECKS {
-        if *place == Where::RealmOnly && !machine::is_realm() {
+        let makes_sense = match place {
+            Where::Anywhere => true,
+            Where::RealmOnly => machine::is_realm(),
+            Where::NormalOnly => !machine::is_realm(),
+        };
+        if !makes_sense {
             continue;
         }
         match check() {

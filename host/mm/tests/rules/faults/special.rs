@@ -40,6 +40,7 @@ fn f18_fetching_from_a_device_is_refused() {
         Err(FaultError::NotExecutable)
     );
     assert!(!leaf(&vm, DEVICE).unwrap().executable());
+    assert_eq!(vm.counters().device_fetches.get(), 2);
 }
 
 #[test]
