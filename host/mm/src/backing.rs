@@ -326,8 +326,9 @@ impl Object {
         };
         memory.copy_page(old, new);
         drop(pin);
-        let stale = pages.flags(old) & PageFlags::STALE;
-        pages.mark(new, stale);
+        let kept =
+            PageFlags::STALE | PageFlags::ACCESSED | PageFlags::DIRTY | PageFlags::TAGS_CLEARED;
+        pages.mark(new, pages.flags(old) & kept);
         pages.set_owner(new, pages.owner(old));
         chunk.pages[slot] = Some(new);
         chunk.broken = true;

@@ -28,7 +28,7 @@ pub type Table = [AtomicU64; 512];
 pub trait PhysMemory: Sync {
     /// Fills a page with zeros.
     fn zero_page(&self, pfn: Pfn);
-    /// Copies one page over another.
+    /// Copies one page over another, with its allocation tags where there are any.
     fn copy_page(&self, from: Pfn, to: Pfn);
     /// Reads bytes that lie within one page.
     fn read(&self, address: u64, bytes: &mut [u8]);

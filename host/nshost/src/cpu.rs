@@ -23,6 +23,7 @@ pub(crate) fn facts() -> CpuFacts {
     CpuFacts {
         dic: cache_type() & CTR_DIC != 0,
         fwb: ID_AA64MMFR2_EL1.read(ID_AA64MMFR2_EL1::FWB) != 0,
+        // No guest is told of tags: see `tags.rs`.
         mte: false,
     }
 }
@@ -98,6 +99,12 @@ pub(crate) fn comparators() -> (usize, usize) {
     let features = read_sysreg!("id_aa64dfr0_el1");
     let count = |shift| field(features, shift) as usize + 1;
     (count(12), count(20))
+}
+
+/// Tells whether memory has allocation tags (FEAT_MTE2, `ID_AA64PFR1_EL1.MTE`). EL3 may still keep
+/// them to itself.
+pub(crate) fn has_tags() -> bool {
+    field(read_sysreg!("id_aa64pfr1_el1"), 8) >= 2
 }
 
 /// Tells whether translations of a range are forgotten by one instruction (FEAT_TLBIRANGE,

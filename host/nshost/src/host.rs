@@ -19,6 +19,7 @@ use rmi::features::FEATURE_REGISTER_0_INDEX;
 use crate::bundle::LoadedBundle;
 use crate::guest::Name;
 use crate::machine::Machine;
+use crate::tags::{self, Tags};
 use crate::{board, conformance, console, gic, heap, image, memory, mmu, pe, run, stage};
 
 /// The RMI version the host speaks: 1.0.
@@ -52,6 +53,11 @@ pub(crate) fn run(device_tree: u64) -> Result<(), String> {
         "{} MiB can be delegated",
         (host.pages().total_pages() >> 8) - (refused >> 20)
     );
+    match tags::check(&host)? {
+        Tags::None => (),
+        Tags::Kept => info!("memory has allocation tags, which EL3 keeps from everybody"),
+        Tags::Usable => info!("memory has allocation tags, and the host can clear and copy them"),
+    }
     match bundle.header.mode {
         Mode::Realm => run::run(&host, features, &bundle, &[Name::Realm]),
         Mode::NormalVm => run::run(&host, features, &bundle, &[Name::Normal]),

@@ -41,6 +41,7 @@ mod smc;
 mod stage;
 mod summary;
 mod sysreg;
+mod tags;
 mod timer;
 mod tlb;
 

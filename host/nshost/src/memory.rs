@@ -21,6 +21,7 @@ use host_mm::pages::{Delegable, PageAllocator, PageUse, Wish};
 use host_vmm::platform::{self, Platform, PlatformError, SIZE_BYTES};
 
 use crate::machine::Machine;
+use crate::{cpu, tags};
 
 /// Size of the pieces in which memory is probed at first, in bytes.
 const PROBE_BYTES: u64 = 256 << 20;
@@ -37,6 +38,9 @@ impl PhysMemory for Machine {
         // SAFETY: the trait's callers name pages of the host, mapped and not delegated; `copy`
         // allows that they are one page.
         unsafe { ptr::copy(page(from).cast_const(), page(to), WORDS) };
+        if cpu::has_tags() {
+            tags::copy(from, to);
+        }
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) {
@@ -59,8 +63,10 @@ impl PhysMemory for Machine {
         unsafe { &*table }
     }
 
-    fn clear_tags(&self, _pfn: Pfn) {
-        // No area of this host has tagging on, so no page has tags to clear.
+    fn clear_tags(&self, pfn: Pfn) {
+        if cpu::has_tags() {
+            tags::clear(pfn);
+        }
     }
 
     fn contains(&self, pfn: Pfn, pattern: &[u8]) -> bool {

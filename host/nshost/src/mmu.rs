@@ -20,10 +20,14 @@ use spin::Once;
 
 use crate::board::{self, Gigabyte};
 use crate::entry::{DUMP_STACK, MAX_PES, STACK, STACK_SLOT_BYTES};
-use crate::image;
+use crate::{cpu, image};
 
 /// Memory attributes: index 0 is device nGnRE, index 1 normal write-back.
 pub(crate) const MAIR: u64 = 0x04 | 0xFF << 8;
+/// The same where memory has allocation tags: index 1 is tagged.
+const MAIR_TAGGED: u64 = 0x04 | 0xF0 << 8;
+/// `SCTLR_EL2.ATA`: the host reaches tags. Its accesses are not checked against them (`TCF` is 0).
+const SCTLR_TAGS: u64 = 1 << 43;
 /// Translation control: 39 bits of address from level 1, 4 KiB granule, walks inner shareable and
 /// write-back, 40 bits of physical address.
 pub(crate) const TCR: u64 =
@@ -148,7 +152,12 @@ pub(crate) fn turn_on() {
         .get()
         .expect("the primary built it before it started other PEs");
     let root = map.root_address().0 as u64;
+    let (mair, sctlr) = if cpu::has_tags() {
+        (MAIR_TAGGED, SCTLR | SCTLR_TAGS)
+    } else {
+        (MAIR, SCTLR)
+    };
     // SAFETY: the map covers the image with its stacks and all DRAM in use at the same addresses
     // (see `set_up`), and lives in a static that is never written again.
-    unsafe { mmu_install(root, MAIR, TCR, SCTLR) }
+    unsafe { mmu_install(root, mair, TCR, sctlr) }
 }

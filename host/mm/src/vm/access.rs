@@ -8,7 +8,7 @@ use core::ops::Range;
 use rmi::Ipa;
 
 use super::{MemoryError, VcpuMemory, Vm};
-use crate::addr::{Gfn, PAGE_BYTES, PAGE_SIZE, Pfn};
+use crate::addr::{Gfn, PAGE_BYTES, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::backing::{Fill, NoPage};
 use crate::client::Measure;
 use crate::machine::Machine;
@@ -127,6 +127,26 @@ impl<M: Machine> Vm<'_, M> {
             self.host.pages().mark(page.pfn, PageFlags::DIRTY);
             page.slot.log_dirty(page.gfn);
         })
+    }
+
+    /// Copies guest page `gfn` to the same page of `to`, with its allocation tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::read`], on either side.
+    pub(super) fn copy_page(&self, gfn: Gfn, to: &Self) -> Result<(), MemoryError> {
+        let ipa = Ipa::new(gfn.raw() << PAGE_SHIFT);
+        let (machine, pages) = (self.host.machine(), self.host.pages());
+        let mut copied = Ok(());
+        self.for_each_page(ipa, PAGE_BYTES, |_, _, source| {
+            copied = to.for_each_page(ipa, PAGE_BYTES, |_, _, target| {
+                machine.copy_page(source.pfn, target.pfn);
+                let tags = pages.flags(source.pfn) & PageFlags::TAGS_CLEARED;
+                pages.mark(target.pfn, PageFlags::DIRTY | tags);
+                target.slot.log_dirty(gfn);
+            });
+        })?;
+        copied
     }
 
     /// Calls `each` with the physical address, the range of bytes and the page of every piece of

@@ -122,12 +122,9 @@ impl<'a, 'h, M: Machine> Copying<'a, 'h, M> {
     }
 
     fn copy(&self, pages: &[Gfn]) -> Result<(), MemoryError> {
-        let mut page = [0; PAGE_BYTES];
-        for gfn in pages {
-            self.from.read(ipa_of(*gfn), &mut page)?;
-            self.to.write(ipa_of(*gfn), &page)?;
-        }
-        Ok(())
+        pages
+            .iter()
+            .try_for_each(|gfn| self.from.copy_page(*gfn, self.to))
     }
 
     fn is_same(&self, gfn: Gfn) -> Result<bool, MemoryError> {

@@ -28,6 +28,8 @@ pub(crate) const HIGH_SIZE: u64 = 16 << 20;
 #[derive(Default)]
 struct Page {
     words: OnceLock<Box<Table>>,
+    /// Allocation tags, one for 16 bytes.
+    tags: Mutex<Vec<u8>>,
     /// Whether the page belongs to the Realm world.
     realm: AtomicBool,
 }
@@ -134,7 +136,7 @@ pub(crate) struct FakeMachine {
     pub(crate) cleaned: Mutex<BTreeSet<u64>>,
     pub(crate) synced: Mutex<BTreeSet<u64>>,
     pub(crate) invalidations: AtomicU64,
-    /// Pages whose tags were cleared, in order.
+    /// Pages whose tags were cleared by the host, in order.
     pub(crate) tags: Mutex<Vec<Pfn>>,
 }
 
@@ -186,6 +188,21 @@ impl FakeMachine {
         gone.iter().for_each(|key| _ = tlb.remove(key));
     }
 
+    /// The allocation tag of the 16 bytes at `address`.
+    pub(crate) fn tag(&self, address: u64) -> u8 {
+        let index = usize::try_from(address % PAGE_SIZE / 16).unwrap();
+        let tags = self.dram.page(address).tags.lock().unwrap();
+        tags.get(index).copied().unwrap_or(0)
+    }
+
+    /// Sets the allocation tag of the 16 bytes at `address`, as a guest does.
+    pub(crate) fn set_tag(&self, address: u64, tag: u8) {
+        let index = usize::try_from(address % PAGE_SIZE / 16).unwrap();
+        let mut tags = self.dram.page(address).tags.lock().unwrap();
+        tags.resize(usize::try_from(PAGE_SIZE / 16).unwrap(), 0);
+        tags[index] = tag;
+    }
+
     pub(crate) fn word(&self, address: u64) -> u64 {
         let index = usize::try_from(address % PAGE_SIZE / 8).unwrap();
         self.dram.any_words(address)[index].load(Ordering::SeqCst)
@@ -220,11 +237,13 @@ impl PhysMemory for FakeMachine {
         }
     }
 
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        let from = self.dram.host_words(from.address());
-        for (to, from) in self.dram.host_words(to.address()).iter().zip(from) {
+    fn copy_page(&self, old: Pfn, new: Pfn) {
+        let from = self.dram.host_words(old.address());
+        for (to, from) in self.dram.host_words(new.address()).iter().zip(from) {
             to.store(from.load(Ordering::SeqCst), Ordering::SeqCst);
         }
+        let tags = self.dram.page(old.address()).tags.lock().unwrap().clone();
+        *self.dram.page(new.address()).tags.lock().unwrap() = tags;
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) {
@@ -264,6 +283,7 @@ impl PhysMemory for FakeMachine {
     }
 
     fn clear_tags(&self, pfn: Pfn) {
+        self.dram.page(pfn.address()).tags.lock().unwrap().clear();
         self.tags.lock().unwrap().push(pfn);
     }
 }

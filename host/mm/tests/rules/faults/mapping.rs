@@ -96,6 +96,48 @@ fn f21_tags_are_cleared_once_where_the_area_allows_them() {
     assert_eq!(host.machine().tags.lock().unwrap().len(), 1);
 }
 
+/// Tags that somebody left are gone; those of the guest stay, wherever its page goes.
+#[test]
+fn f21_a_guest_finds_no_tags_but_its_own() {
+    let host = host_with(16 * MIB);
+    let mte = CpuFacts {
+        mte: true,
+        ..CpuFacts::default()
+    };
+    let make = || {
+        let vm = normal(&host, mte);
+        let anonymous = Kind::Anonymous(None);
+        add(&vm, BASE, 16 * PAGE_SIZE, anonymous, AreaFlags::MTE_ALLOWED);
+        vm
+    };
+    let machine = host.machine();
+    for address in (DRAM..DRAM + 16 * MIB).step_by(0x1000) {
+        machine.set_tag(address + 0x20, 9);
+    }
+    let (vm, copy) = (make(), make());
+    let gfn = vm.gfn(Ipa::new(BASE));
+    for round in 1..3 {
+        once(&vm, BASE, Access::Write(1)).unwrap();
+        let tag = |vm: &TestVm<'_>| machine.tag(pfn(vm, BASE).address() + 0x20);
+        assert_eq!(tag(&vm), 0, "round {round}");
+        machine.set_tag(pfn(&vm, BASE).address() + 0x20, 5);
+        // Taken away and faulted in again; moved; copied to another VM.
+        drop(vm.invalidate(gfn, 1, Reach::All));
+        once(&vm, BASE, Access::Read).unwrap();
+        assert_eq!(tag(&vm), 5);
+        let before = pfn(&vm, BASE);
+        assert_eq!(vm.migrate(gfn, 1), 1);
+        once(&vm, BASE, Access::Read).unwrap();
+        assert_ne!(pfn(&vm, BASE), before);
+        assert_eq!(tag(&vm), 5);
+        Copying::begin(&vm, &copy).unwrap().finish().unwrap();
+        once(&copy, BASE, Access::Read).unwrap();
+        assert_eq!(tag(&copy), 5);
+        // A page that comes back from the allocator is another one.
+        assert_eq!(vm.reclaim(gfn, 1, Reach::All), 1);
+    }
+}
+
 #[test]
 fn f21_a_block_has_the_tags_of_every_page_cleared() {
     let host = host_with(16 * MIB);

@@ -19,11 +19,11 @@ use host_mm::host::Host;
 use host_mm::machine::PhysMemory;
 use host_mm::memslot::SlotAccess;
 use host_mm::pages::{PageFlags, PageUse, Wish};
-use host_mm::vm::{CpuFacts, Reach, Vm};
+use host_mm::vm::{Copying, CpuFacts, Reach, Vm};
 use rmi::Ipa;
 
 use crate::guest::{Access, leaf, normal, once, try_access, word};
-use crate::machine::{FakeMachine, Notice, host_with};
+use crate::machine::{DRAM, FakeMachine, Notice, host_with};
 use crate::realm::running;
 
 const MIB: u64 = 1 << 20;
