@@ -142,6 +142,7 @@ pub(crate) fn measure(project: &Project, args: &BenchArgs) -> Result<Report> {
         cpu_options: args.cpu_opts.clone(),
         extra: Vec::new(),
         timeout: Duration::from_secs(args.timeout),
+        silence_limit: None,
         rmm: args.rmm.clone(),
         takes_input: false,
     };

@@ -110,7 +110,9 @@ pub(crate) fn make(world: &mut World<'_>, call: &Call) -> Outcome<Reply> {
     };
     let entered = Reply(during.enter).without_kept(&enter);
     world.check_reply(CommandId::RecEnter, entered, Reply::SUCCESS)?;
-    Ok(Reply(during.call).without_kept(&call.registers))
+    let reply = Reply(during.call).without_kept(&call.registers);
+    world.account(&call.registers, reply);
+    Ok(reply)
 }
 
 /// Makes the list of a command's scenarios from functions of the module.

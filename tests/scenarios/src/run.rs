@@ -10,6 +10,9 @@ use crate::port::RmiPort;
 use crate::scenario::{Scenario, all, on_machine};
 use crate::world::World;
 
+/// Realms of the first scenario have greater VMIDs.
+const FIRST_VMID: u16 = 1;
+
 /// What came of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -41,14 +44,30 @@ pub trait Report {
 }
 
 /// Which scenarios to run: alternatives behind `|`; each is a part of the name, `^` binds it to the
-/// beginning and `$` to the end. Empty means all.
+/// beginning and `$` to the end. Empty means all. `name>` in front leaves out everything up to the
+/// scenario of that name.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a>(pub &'a str);
 
-impl Filter<'_> {
-    /// Says whether a scenario is to run.
-    #[must_use]
-    pub fn admits(&self, name: &str) -> bool {
+impl<'a> Filter<'a> {
+    /// Picks the scenarios that are to run, in their order.
+    pub fn pick(
+        self,
+        scenarios: impl Iterator<Item = &'static Scenario> + 'a,
+    ) -> impl Iterator<Item = &'static Scenario> + 'a {
+        let (last_left_out, filter) = match self.0.split_once('>') {
+            Some((name, rest)) => (Some(name), Self(rest)),
+            None => (None, self),
+        };
+        let mut is_left_out = last_left_out.is_some();
+        scenarios.filter(move |scenario| {
+            let is_picked = !is_left_out && filter.admits(scenario.name);
+            is_left_out &= last_left_out != Some(scenario.name);
+            is_picked
+        })
+    }
+
+    fn admits(&self, name: &str) -> bool {
         self.0.split('|').any(|part| {
             let (part, at_start) = match part.strip_prefix('^') {
                 Some(rest) => (rest, true),
@@ -72,16 +91,12 @@ impl Filter<'_> {
 /// the payload are among them if the port has it.
 pub fn run_all(port: &mut dyn RmiPort, filter: Filter<'_>, report: &mut dyn Report) -> Summary {
     let has_payload = !port.payload().is_empty();
-    let admitted = || {
-        let more = on_machine().filter(move |_| has_payload);
-        all()
-            .chain(more)
-            .filter(move |scenario| filter.admits(scenario.name))
-    };
-    report.plan(admitted().count());
+    let picked = || filter.pick(all().chain(on_machine().filter(move |_| has_payload)));
+    report.plan(picked().count());
     let mut summary = Summary::default();
-    for (number, scenario) in admitted().enumerate() {
-        let verdict = run_one(port, scenario);
+    let mut greatest_vmid = FIRST_VMID;
+    for (number, scenario) in picked().enumerate() {
+        let verdict = run_beside(port, scenario, &mut greatest_vmid);
         match verdict {
             Verdict::Passed => summary.passed += 1,
             Verdict::Failed(_) => summary.failed += 1,
@@ -94,7 +109,12 @@ pub fn run_all(port: &mut dyn RmiPort, filter: Filter<'_>, report: &mut dyn Repo
 
 /// Runs one scenario and takes down what it made.
 pub fn run_one(port: &mut dyn RmiPort, scenario: &Scenario) -> Verdict {
-    match in_world(port, scenario.run) {
+    run_beside(port, scenario, &mut { FIRST_VMID })
+}
+
+/// The same beside the Realms that failed scenarios may have left, whose VMIDs are not above this one.
+fn run_beside(port: &mut dyn RmiPort, scenario: &Scenario, greatest_vmid: &mut u16) -> Verdict {
+    match in_world_beside(port, greatest_vmid, scenario.run) {
         Ok(()) => Verdict::Passed,
         Err(Stop::Failed(reason)) => Verdict::Failed(reason),
         Err(Stop::Skipped(reason)) => Verdict::Skipped(reason),
@@ -107,14 +127,26 @@ pub(crate) fn in_world<T>(
     port: &mut dyn RmiPort,
     run: impl FnOnce(&mut World<'_>) -> Outcome<T>,
 ) -> Outcome<T> {
-    let mut world = World::new(port);
+    in_world_beside(port, &mut { FIRST_VMID }, run)
+}
+
+fn in_world_beside<T>(
+    port: &mut dyn RmiPort,
+    greatest_vmid: &mut u16,
+    run: impl FnOnce(&mut World<'_>) -> Outcome<T>,
+) -> Outcome<T> {
+    let mut world = World::beside(port, *greatest_vmid);
     let outcome = run(&mut world).and_then(|value| audit(&mut world).map(|()| value));
     let teardown = world.teardown();
-    match (outcome, teardown) {
+    let outcome = match (outcome, teardown) {
         (Err(Stop::Failed(reason)), _) => Err(Stop::Failed(reason)),
         (_, Err(Stop::Failed(reason) | Stop::Skipped(reason))) => Err(Stop::Failed(reason)),
         (outcome, Ok(())) => outcome,
+    };
+    if matches!(outcome, Err(Stop::Failed(_))) && !world.sweep() {
+        *greatest_vmid = world.last_vmid();
     }
+    outcome
 }
 
 fn audit(world: &mut World<'_>) -> Outcome {
@@ -123,7 +155,24 @@ fn audit(world: &mut World<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::Filter;
+    use super::{Filter, all};
+    use alloc::vec::Vec;
+
+    #[test]
+    fn filter_picks_what_follows_a_name() {
+        fn names(filter: &str) -> Vec<&'static str> {
+            let picked = Filter(filter).pick(all());
+            picked.map(|scenario| scenario.name).collect()
+        }
+        let all = names("");
+        assert_eq!(names("version_success>"), all[1..]);
+        let last = all.last().expect("there are scenarios");
+        assert!(names(&alloc::format!("{last}>")).is_empty());
+        let some = names("granule_delegate_gran_align>^granule_delegate");
+        assert!(some.contains(&"granule_delegate_gran_bound"));
+        assert!(some.iter().all(|name| name.starts_with("granule_delegate")));
+        assert!(!some.contains(&"granule_delegate_gran_align"));
+    }
 
     #[test]
     fn filter_admits_parts_and_ends() {

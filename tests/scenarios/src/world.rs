@@ -6,6 +6,7 @@
 //! A [`World`] keeps account of every granule and Realm that a scenario makes, and takes all of it down
 //! afterwards with nothing but RMI calls: what the monitor still holds then is a failure.
 
+mod made;
 mod plan;
 mod recs;
 mod teardown;
@@ -21,6 +22,8 @@ use crate::outcome::{Outcome, Reply, Stop};
 use crate::port::{Capabilities, GRANULE, Place, RmiPort};
 use crate::realm::{PROGRAM_BASE, RealmAction, RealmResult};
 
+use made::Made;
+pub(crate) use made::realm_of;
 pub(crate) use plan::PERSONALIZATION_VALUE;
 pub use plan::RealmPlan;
 
@@ -117,12 +120,18 @@ pub struct World<'p> {
     pub(crate) tables: Vec<Table>,
     pub(crate) witness: Option<Realm>,
     secure: Vec<u64>,
-    next_vmid: u16,
+    last_vmid: u16,
+    made: Made,
 }
 
 impl<'p> World<'p> {
-    /// Returns an empty world on a machine.
+    /// Returns an empty world on a machine that has no Realm.
     pub fn new(port: &'p mut dyn RmiPort) -> Self {
+        Self::beside(port, 1)
+    }
+
+    /// Returns an empty world on a machine whose Realms have VMIDs up to `greatest_vmid`.
+    pub(crate) fn beside(port: &'p mut dyn RmiPort, greatest_vmid: u16) -> Self {
         Self {
             port,
             runs: Vec::new(),
@@ -132,7 +141,8 @@ impl<'p> World<'p> {
             tables: Vec::new(),
             witness: None,
             secure: Vec::new(),
-            next_vmid: 1,
+            last_vmid: greatest_vmid,
+            made: Made::default(),
         }
     }
 
@@ -152,7 +162,9 @@ impl<'p> World<'p> {
 
     /// Makes a call from register values.
     pub fn call_raw(&mut self, registers: [u64; 8]) -> Reply {
-        Reply(self.port.call(registers)).without_kept(&registers)
+        let reply = Reply(self.port.call(registers)).without_kept(&registers);
+        self.account(&registers, reply);
+        reply
     }
 
     /// Makes a call that has to succeed.
@@ -266,10 +278,15 @@ impl<'p> World<'p> {
         self.secure.retain(|secure| *secure != granule);
     }
 
+    /// Returns the greatest VMID that [`Self::vmid`] returned.
+    pub(crate) fn last_vmid(&self) -> u16 {
+        self.last_vmid
+    }
+
     /// Returns a VMID that no Realm of this world has.
     pub fn vmid(&mut self) -> u16 {
-        self.next_vmid += 1;
-        self.next_vmid
+        self.last_vmid += 1;
+        self.last_vmid
     }
 
     /// Reads a structure from the Host's memory.

@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) extra: Vec<String>,
     /// When a run counts as hung.
     pub(crate) timeout: Duration,
+    /// When a machine that says nothing counts as hung, where it has to say something.
+    pub(crate) silence_limit: Option<Duration>,
     /// An RMM in place of ours.
     pub(crate) rmm: Option<PathBuf>,
     /// Whether our standard input goes to the guest.
@@ -110,6 +112,7 @@ fn watch(machine: &Machine, qemu: &Command, expect: &Expect, folder: PathBuf) ->
     let end = session::run(
         qemu,
         machine.timeout,
+        machine.silence_limit,
         machine.takes_input,
         &mut logs,
         &mut observed,

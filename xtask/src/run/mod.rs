@@ -93,6 +93,7 @@ pub(crate) fn execute(project: &Project, args: &RunArgs) -> Result<Report> {
         cpu_options: args.cpu_opts.clone(),
         extra: args.qemu_arg.clone(),
         timeout: Duration::from_secs(args.timeout),
+        silence_limit: None,
         rmm: args.rmm.clone(),
         takes_input: true,
     };

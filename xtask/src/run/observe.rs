@@ -27,9 +27,10 @@ const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
 /// The stage in which a guest that was moved goes on.
 const MOVED: &str = "resumed";
 
-/// What TF-A says when it gives up.
-const EL3_CRASHES: &[&str] = &[
+/// What TF-A says when it gives up, and TF-RMM when it does.
+const CRASHES: &[&str] = &[
     "Unhandled Exception",
+    "Unexpected exception on CPU",
     "PANIC in EL3",
     "PANIC at PC",
     "ASSERT:",
@@ -161,7 +162,7 @@ impl Observed {
     }
 
     fn take_firmware(&mut self, text: &str) {
-        let is_crash = EL3_CRASHES.iter().any(|word| text.contains(word))
+        let is_crash = CRASHES.iter().any(|word| text.contains(word))
             || (text.starts_with("[rmm] error: PE ") && text.contains(" stops: "));
         if is_crash && self.crash.is_none() {
             self.crash = Some(text.to_string());
@@ -269,6 +270,9 @@ impl Observed {
             None if end == End::TimedOut => {
                 return Some(format!("hung until the timeout, at {}", self.position()));
             }
+            None if end == End::Silent => {
+                return Some(format!("hung, silent for too long, at {}", self.position()));
+            }
             None => {
                 return Some(format!(
                     "the machine stopped without a result, at {}",
@@ -290,7 +294,7 @@ impl Observed {
             End::Exited(status) if status.success() => None,
             End::Exited(status) => Some(format!("QEMU ended with {status}")),
             End::Stopped => Some("the machine did not switch itself off".to_string()),
-            End::TimedOut | End::Interrupted => Some("hung at power-off".to_string()),
+            End::TimedOut | End::Silent | End::Interrupted => Some("hung at power-off".to_string()),
         })
     }
 
@@ -487,6 +491,8 @@ mod tests {
         assert!(panic.contains("panicked"));
         assert!(with((Speaker::Firmware, "[rmm] error: PE 1 stops: x")).contains("crash"));
         assert!(with((Speaker::Firmware, "ASSERT: lib/x.c:3")).contains("crash"));
+        let foreign = with((Speaker::Firmware, "Unexpected exception on CPU #0:"));
+        assert!(foreign.contains("crash"));
         let mut lines = good_guest();
         *lines.last_mut().unwrap() = (Speaker::Host, "result: fail 3 granules left");
         assert!(reason(&lines, exited(0)).unwrap().contains("3 granules"));
@@ -497,6 +503,8 @@ mod tests {
                 .unwrap()
                 .contains("stage run")
         );
+        let silent = reason(&good_guest()[..3], End::Silent).unwrap();
+        assert!(silent.contains("silent"));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum End {
     Exited(ExitStatus),
     /// The time was up.
     TimedOut,
+    /// The machine was silent for longer than it may be.
+    Silent,
     /// The machine had said its last word, or crashed, and did not switch itself off.
     Stopped,
     /// The user asked to stop.
@@ -50,7 +52,8 @@ impl Drop for Guard {
     }
 }
 
-/// Runs `qemu` until it ends or must be ended.
+/// Runs `qemu` until it ends or must be ended: after `timeout`, or after so much silence, if that has a
+/// limit.
 ///
 /// # Errors
 ///
@@ -58,6 +61,7 @@ impl Drop for Guard {
 pub(crate) fn run(
     qemu: &Command,
     timeout: Duration,
+    silence_limit: Option<Duration>,
     takes_input: bool,
     logs: &mut Logs,
     observed: &mut Observed,
@@ -95,6 +99,9 @@ pub(crate) fn run(
             return Ok(End::TimedOut);
         }
         let silence = watch.heard.elapsed();
+        if silence_limit.is_some_and(|limit| silence > limit) {
+            return Ok(End::Silent);
+        }
         if observed.has_result() && silence > LAST_WORD {
             return Ok(End::Stopped);
         }

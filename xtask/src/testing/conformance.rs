@@ -6,17 +6,18 @@
 use super::{Case, Outcome, filter, finish, tap};
 use crate::guest::BundlePlan;
 use crate::image;
+use crate::interrupt;
 use crate::project::Project;
 use crate::run::{self, Expect, Machine, Report};
 use anyhow::Result;
 use clap::Args;
 use host_vmm::bundle::{MAX_FILTER, Mode, Options};
 use regex::Regex;
-use scenarios::table;
+use scenarios::{Filter, all, on_machine, table};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the gate runs the scenarios on: `-cpu max` with all its features, and without some, because an
 /// RMM reads what a machine has and does not assume it. There is none with SME alone: QEMU 10.0 turns
@@ -63,6 +64,8 @@ impl Variant {
 
 const MACHINE_CPUS: u32 = 4;
 const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
+/// Machines that scenarios may stop before the rest is given up.
+const MAX_MACHINES: u32 = 40;
 /// Memory a scenario's Realm may use, in bytes.
 const REALM_MEMORY_BYTES: u64 = 64 << 20;
 
@@ -84,9 +87,12 @@ pub(crate) struct ConformanceArgs {
     /// One CPU on which each instruction takes exactly one tick, for the scenarios named realm_boundary
     #[arg(long)]
     exact_time: bool,
-    /// Seconds until a run that has not ended counts as hung
+    /// Seconds until the scenarios must have ended
     #[arg(long, value_name = "S", default_value = "600")]
     timeout: u64,
+    /// Seconds of silence after which a scenario counts as hung; the rest run on a new machine
+    #[arg(long, value_name = "S", default_value = "180")]
+    silence: u64,
 }
 
 /// Runs the scenarios and prints a table.
@@ -121,6 +127,7 @@ pub(crate) fn on_all_machines(project: &Project, filter: &Regex) -> Result<Vec<C
             cpu_opts: variant.cpu_opts.to_string(),
             exact_time: variant.exact_scenarios.is_some(),
             timeout: 600,
+            silence: 180,
         };
         let Some(part) = variant.exact_scenarios else {
             cases.extend(scenarios(project, variant.suite, &args, filter)?);
@@ -134,6 +141,7 @@ pub(crate) fn on_all_machines(project: &Project, filter: &Regex) -> Result<Vec<C
     Ok(cases)
 }
 
+/// Runs the scenarios. One that stops the machine fails, and those behind it run on a new machine.
 fn scenarios(
     project: &Project,
     suite: &str,
@@ -141,7 +149,59 @@ fn scenarios(
     filter: &Regex,
 ) -> Result<Vec<Case>> {
     let payload = fs::read(image::test_realm(project)?)?;
-    let plan = BundlePlan {
+    let began = Instant::now();
+    let (mut cases, mut stopped) = (Vec::new(), None);
+    for machine in 1.. {
+        let picked = target_filter(stopped.as_deref(), filter.as_str());
+        let plan = plan(args, &payload, picked.clone())?;
+        let time = Duration::from_secs(args.timeout).saturating_sub(began.elapsed());
+        let expect = Expect::result_only();
+        let report = run::boot(project, &machine_of(args, time), &plan, &expect, suite)?;
+        interrupt::check()?;
+        let names = Filter(&picked).pick(all().chain(on_machine()));
+        let names: Vec<_> = names.map(|scenario| scenario.name).collect();
+        let reported = tap::parse(suite, report.observed.tap(), &names);
+        cases.extend(reported.cases);
+        let reason = report.failure.as_deref().unwrap_or("it was not reported");
+        let reason = format!("{reason}; logs in {}", report.folder.display());
+        let Some(missing) = reported.missing else {
+            let reason = format!("the host announced no plan: {reason}");
+            cases.push(tap::case(suite, "plan", Outcome::Failed(reason)));
+            break;
+        };
+        let Some((in_it, behind)) = missing.split_first() else {
+            cases.extend(ending(suite, &report, &cases));
+            break;
+        };
+        cases.push(tap::case(suite, in_it, Outcome::Failed(reason)));
+        if machine == MAX_MACHINES || began.elapsed().as_secs() >= args.timeout {
+            let reason = "not run: the time was up, or too many before it stopped the machine";
+            let reason = Outcome::Failed(reason.to_string());
+            let not_run = behind
+                .iter()
+                .map(|name| tap::case(suite, name, reason.clone()));
+            cases.extend(not_run);
+            break;
+        }
+        if behind.is_empty() {
+            break;
+        }
+        println!("conformance: {in_it} stopped the machine, going on behind it");
+        stopped = Some(in_it.clone());
+    }
+    cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
+    if args.rmm.is_none() && args.cpu_opts.is_empty() && !args.exact_time {
+        cases.iter_mut().for_each(refuse_skip);
+    }
+    Ok(cases)
+}
+
+fn plan<'a>(
+    args: &ConformanceArgs,
+    payload: &'a [u8],
+    scenario_filter: String,
+) -> Result<BundlePlan<'a>> {
+    Ok(BundlePlan {
         mode: Mode::Conformance,
         vcpus: 1,
         options: if args.exact_time {
@@ -152,29 +212,25 @@ fn scenarios(
         memory_bytes: REALM_MEMORY_BYTES,
         kernel: None,
         initramfs: None,
-        test_payload: (!payload.is_empty()).then_some(&payload[..]),
+        test_payload: (!payload.is_empty()).then_some(payload),
         secret: run::random()?,
         command_line: String::new(),
-        scenario_filter: target_filter(filter.as_str()),
-    };
-    let machine = Machine {
+        scenario_filter,
+    })
+}
+
+fn machine_of(args: &ConformanceArgs, timeout: Duration) -> Machine {
+    Machine {
         smp: if args.exact_time { 1 } else { MACHINE_CPUS },
         memory_bytes: MACHINE_MEMORY_BYTES,
         has_exact_time: args.exact_time,
         cpu_options: args.cpu_opts.clone(),
         extra: Vec::new(),
-        timeout: Duration::from_secs(args.timeout),
+        timeout,
+        silence_limit: Some(Duration::from_secs(args.silence)),
         rmm: args.rmm.clone(),
         takes_input: false,
-    };
-    let report = run::boot(project, &machine, &plan, &Expect::result_only(), suite)?;
-    let mut cases = tap::parse(suite, report.observed.tap());
-    cases.retain(|case| filter.is_match(&case.name) || is_broken(case));
-    if args.rmm.is_none() && args.cpu_opts.is_empty() && !args.exact_time {
-        cases.iter_mut().for_each(refuse_skip);
     }
-    cases.extend(ending(suite, &report, &cases));
-    Ok(cases)
 }
 
 fn is_broken(case: &Case) -> bool {
@@ -209,18 +265,20 @@ fn ending(suite: &str, report: &Report, cases: &[Case]) -> Option<Case> {
     })
 }
 
-/// Returns what the host can apply itself: a plain part of a name, or alternatives of names with
-/// an anchored start or end. Nothing when only we can, then we pick from all results.
-fn target_filter(regex: &str) -> String {
+/// Returns what the host can apply itself: the name behind which to begin, then a plain part of a name,
+/// or alternatives of names with an anchored start or end. Only the name when only we can apply the
+/// rest; then we pick from all results.
+fn target_filter(behind: Option<&str>, regex: &str) -> String {
+    let behind = behind.map_or_else(String::new, |name| format!("{name}>"));
     let is_simple = regex.split('|').all(|part| {
         let part = part.strip_prefix('^').unwrap_or(part);
         let part = part.strip_suffix('$').unwrap_or(part);
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     });
-    if is_simple && regex.len() <= MAX_FILTER {
-        regex.to_string()
+    if is_simple && behind.len() + regex.len() <= MAX_FILTER {
+        behind + regex
     } else {
-        String::new()
+        behind
     }
 }
 
@@ -265,11 +323,19 @@ mod tests {
     #[test]
     fn target_filter_simple_or_nothing() {
         for simple in ["rtt", "^rtt_create", "_state$", "^a|b$|^c$"] {
-            assert_eq!(target_filter(simple), simple);
+            assert_eq!(target_filter(None, simple), simple);
         }
         for ours in ["", "a.*b", "[ab]", "a||b", "(a)"] {
-            assert_eq!(target_filter(ours), "", "{ours}");
+            assert_eq!(target_filter(None, ours), "", "{ours}");
         }
+    }
+
+    #[test]
+    fn target_filter_behind_a_name() {
+        assert_eq!(target_filter(Some("rtt_a"), "^b"), "rtt_a>^b");
+        assert_eq!(target_filter(Some("rtt_a"), "[ab]"), "rtt_a>");
+        let long = "b".repeat(MAX_FILTER);
+        assert_eq!(target_filter(Some("rtt_a"), &long), "rtt_a>");
     }
 
     #[test]

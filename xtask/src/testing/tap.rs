@@ -6,48 +6,57 @@
 use super::{Case, Outcome};
 use std::time::Duration;
 
-/// Turns TAP lines into cases; what the plan announces and no line reports becomes a failure.
-pub(crate) fn parse(suite: &str, lines: &[String]) -> Vec<Case> {
+/// What the host reported.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    /// What it reported of each scenario.
+    pub(crate) cases: Vec<Case>,
+    /// Names of the scenarios that it announced and said nothing of, in their order; none without an
+    /// announcement.
+    pub(crate) missing: Option<Vec<String>>,
+}
+
+/// Turns TAP lines into cases. `names` are those of the scenarios that the plan counts.
+pub(crate) fn parse(suite: &str, lines: &[String], names: &[&str]) -> Reported {
     let mut planned = None;
-    let mut cases: Vec<(u32, Case)> = Vec::new();
+    let mut known = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for line in lines {
         if let Some(count) = line.strip_prefix("1..") {
-            planned = count.trim().parse::<u32>().ok();
+            planned = count.trim().parse::<usize>().ok();
         } else if let Some((number, name, outcome)) = parse_line(line) {
-            let is_repeated = cases.iter().any(|(known, _)| *known == number);
-            let outcome = if is_repeated {
+            let outcome = if known.contains(&number) {
                 Outcome::Failed(format!("number {number} is reported twice"))
             } else {
                 outcome
             };
-            cases.push((number, case(suite, name, outcome)));
+            known.push(number);
+            cases.push(case(suite, &name, outcome));
         }
     }
-    let Some(planned) = planned else {
-        let reason = Outcome::Failed("the host announced no plan".to_string());
-        cases.push((0, case(suite, "plan".to_string(), reason)));
-        return cases.into_iter().map(|(_, case)| case).collect();
+    let name = |number: usize| match names.get(number - 1) {
+        Some(name) => (*name).to_string(),
+        None => format!("scenario_{number}"),
     };
-    for number in 1..=planned {
-        if !cases.iter().any(|(known, _)| *known == number) {
-            let reason = Outcome::Failed("it was not reported".to_string());
-            cases.push((number, case(suite, format!("scenario_{number}"), reason)));
-        }
-    }
-    cases.into_iter().map(|(_, case)| case).collect()
+    let missing = planned.map(|planned| {
+        let numbers = (1..=planned).filter(|number| !known.contains(number));
+        numbers.map(name).collect()
+    });
+    Reported { cases, missing }
 }
 
-fn case(suite: &str, name: String, outcome: Outcome) -> Case {
+/// Returns a case of a suite of scenarios.
+pub(crate) fn case(suite: &str, name: &str, outcome: Outcome) -> Case {
     Case {
         suite: suite.to_string(),
-        name,
+        name: name.to_string(),
         outcome,
         duration: Duration::ZERO,
     }
 }
 
 /// Reads `ok 3 - name`, `not ok 4 - name # reason` or `ok 5 - name # SKIP reason`.
-fn parse_line(line: &str) -> Option<(u32, String, Outcome)> {
+fn parse_line(line: &str) -> Option<(usize, String, Outcome)> {
     let (is_ok, rest) = match line.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
         None => (true, line.strip_prefix("ok ")?),
@@ -72,12 +81,14 @@ fn parse_line(line: &str) -> Option<(u32, String, Outcome)> {
 mod tests {
     use super::*;
 
-    fn outcomes(lines: &[&str]) -> Vec<(String, Outcome)> {
+    fn report(lines: &[&str]) -> Reported {
         let lines: Vec<_> = lines.iter().map(|line| (*line).to_string()).collect();
-        parse("s", &lines)
-            .into_iter()
-            .map(|case| (case.name, case.outcome))
-            .collect()
+        parse("s", &lines, &["a_b", "c_d", "e_f"])
+    }
+
+    fn outcomes(lines: &[&str]) -> Vec<(String, Outcome)> {
+        let cases = report(lines).cases.into_iter();
+        cases.map(|case| (case.name, case.outcome)).collect()
     }
 
     #[test]
@@ -103,12 +114,12 @@ mod tests {
 
     #[test]
     fn parse_missing_and_repeated() {
-        let missing = outcomes(&["1..2", "ok 1 - a"]);
-        assert_eq!(missing.len(), 2);
-        assert!(matches!(missing[1].1, Outcome::Failed(_)));
-        let repeated = outcomes(&["1..1", "ok 1 - a", "ok 1 - a"]);
+        assert_eq!(report(&["ok 1 - a_b"]).missing, None);
+        assert_eq!(report(&["1..1", "ok 1 - a_b"]).missing, Some(Vec::new()));
+        let missing = report(&["1..4", "ok 1 - a_b", "ok 3 - e_f"]).missing;
+        let names = ["c_d", "scenario_4"].map(str::to_string);
+        assert_eq!(missing, Some(names.to_vec()));
+        let repeated = outcomes(&["1..1", "ok 1 - a_b", "ok 1 - a_b"]);
         assert!(matches!(repeated[1].1, Outcome::Failed(_)));
-        let unplanned = outcomes(&["ok 1 - a"]);
-        assert!(matches!(unplanned[1].1, Outcome::Failed(_)));
     }
 }

@@ -11,7 +11,7 @@ use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply, Stop};
 use crate::port::{Capabilities, GRANULE, Place};
-use crate::world::{RealmPlan, World};
+use crate::world::{RealmPlan, World, realm_of};
 
 /// 40 address bits from level 1 on take two starting tables.
 const TWO_ROOTS: RealmPlan = RealmPlan {
@@ -356,14 +356,7 @@ fn create_ok(w: &mut World<'_>, call: &Call) -> Outcome {
     let params = params(w, call)?;
     let reply = w.call_raw(call.registers);
     w.check_reply(call.id, reply, Reply::SUCCESS)?;
-    w.realms.push(crate::Realm {
-        rd: call.get("rd"),
-        root: params.rtt_base,
-        roots: params.rtt_num_start.into(),
-        start: params.rtt_level_start,
-        width: params.s2sz.into(),
-        vmid: params.vmid,
-    });
+    w.realms.push(realm_of(call.get("rd"), &params));
     Ok(())
 }
 

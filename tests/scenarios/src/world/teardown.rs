@@ -39,7 +39,7 @@ impl World<'_> {
             check!(read.is_ok(), "{addr:#x} is not the Host's again");
             check!(page == [0; 4096], "{addr:#x} came back with contents");
         }
-        for (first, granules) in core::mem::take(&mut self.runs) {
+        while let Some(&(first, granules)) = self.runs.last() {
             if self.port.capabilities().contains(Capabilities::SAFE_READ) {
                 for n in 0..granules as u64 {
                     let mut word = [0; 8];
@@ -48,6 +48,7 @@ impl World<'_> {
                 }
             }
             self.port.give_back(first, granules);
+            self.runs.pop();
         }
         self.port.audit().map_err(crate::Stop::Failed)
     }
