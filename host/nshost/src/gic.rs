@@ -24,7 +24,7 @@ const KICK: IntId = IntId::sgi(1);
 const MAINTENANCE: IntId = IntId::ppi(9);
 /// The host's timer: EL2 physical.
 const HOST_TIMER: IntId = IntId::ppi(10);
-/// Overflow of a performance monitor counter (Arm BSA).
+/// The guest's performance monitor: a counter overflowed (Arm BSA).
 const PMU_OVERFLOW: IntId = IntId::ppi(7);
 /// The guest's virtual timer.
 const VIRTUAL_TIMER: IntId = IntId::ppi(11);
@@ -51,8 +51,8 @@ pub(crate) enum Interrupt {
     Maintenance,
     /// The time the host asked for has come.
     HostTimer,
-    /// A timer of the guest fired.
-    GuestTimer,
+    /// A timer of the guest fired, or one of its counters overflowed.
+    Guest,
     /// The console received something.
     Console,
     /// Nothing the host has enabled.
@@ -179,7 +179,7 @@ pub(crate) fn acknowledge() -> Option<Interrupt> {
         KICK => Interrupt::Kick,
         MAINTENANCE => Interrupt::Maintenance,
         HOST_TIMER => Interrupt::HostTimer,
-        VIRTUAL_TIMER | PHYSICAL_TIMER => Interrupt::GuestTimer,
+        PMU_OVERFLOW | VIRTUAL_TIMER | PHYSICAL_TIMER => Interrupt::Guest,
         other if other == console() => Interrupt::Console,
         other => Interrupt::Other(other.into()),
     })

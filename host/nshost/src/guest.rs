@@ -72,8 +72,9 @@ pub(crate) fn device_tree(
 ) -> Result<Vec<u8>, TreeError> {
     let early = map.shared_alias(Ipa::new(UART_BASE)).raw();
     let kind = if map.is_realm() { "realm" } else { "normal" };
+    let pmu = u8::from(map.has_pmu());
     let command_line = format!(
-        "{} earlycon=pl011,{early:#x} bailey.vm={kind}",
+        "{} earlycon=pl011,{early:#x} bailey.vm={kind} bailey.pmu={pmu}",
         bundle.header.command_line
     );
     let tree = GuestTree {
@@ -215,7 +216,7 @@ impl<'a> Events<'a> {
         while let Some(interrupt) = gic::acknowledge() {
             match interrupt {
                 // What they mean is in the guest's own state, or was to end its run.
-                Interrupt::Kick | Interrupt::Maintenance | Interrupt::GuestTimer => (),
+                Interrupt::Kick | Interrupt::Maintenance | Interrupt::Guest => (),
                 Interrupt::HostTimer => self.tick(),
                 Interrupt::Console => self.type_in(),
                 Interrupt::Other(intid) => warn!("interrupt {intid} is nobody's"),

@@ -27,6 +27,7 @@ mod guests;
 mod heap;
 mod host;
 mod image;
+mod line;
 mod machine;
 mod memory;
 mod mmu;

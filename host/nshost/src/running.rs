@@ -103,6 +103,7 @@ impl<'a, 'h> Running<'a, 'h> {
             Vcpus::Realm(_) => {
                 let port = &mut *self.ports[vcpu].lock();
                 vm.run_vcpu(vcpu, state, port, memory, events);
+                port.leave();
             }
             Vcpus::Normal(cpus, vcpus) => {
                 let registers = &mut *vcpus[vcpu].lock();

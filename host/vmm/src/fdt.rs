@@ -10,8 +10,8 @@
 use crate::image::{DEVICE_TREE_ROOM, Placed};
 use crate::machine::{
     CLOCK_BASE, CLOCK_BYTES, ENTROPY_BASE, ENTROPY_BYTES, ENTROPY_INTID, GICD_BASE, GICD_BYTES,
-    GICR_BASE, GICR_BYTES, GuestMap, MAINTENANCE_INTID, PHYSICAL_TIMER_INTID, RAM_BASE, UART_BASE,
-    UART_BYTES, UART_INTID, VIRTUAL_TIMER_INTID, mpidr_of,
+    GICR_BASE, GICR_BYTES, GuestMap, MAINTENANCE_INTID, PHYSICAL_TIMER_INTID, PMU_INTID, RAM_BASE,
+    UART_BASE, UART_BYTES, UART_INTID, VIRTUAL_TIMER_INTID, mpidr_of,
 };
 use alloc::format;
 use alloc::string::String;
@@ -125,6 +125,11 @@ impl GuestTree<'_> {
         } else {
             root
         };
+        let root = if self.map.has_pmu() {
+            root.child(pmu()?)
+        } else {
+            root
+        };
         let root = if self.has_entropy {
             root.child(entropy()?)
         } else {
@@ -213,6 +218,12 @@ fn timer() -> Result<Node, TreeError> {
         .with("compatible", "arm,armv8-timer")?
         .with("interrupts", interrupts.as_slice())?
         .flag("always-on")
+}
+
+fn pmu() -> Result<Node, TreeError> {
+    Node::new("pmu")?
+        .with("compatible", "arm,armv8-pmuv3")?
+        .with("interrupts", ppi(PMU_INTID))
 }
 
 fn clock() -> Result<Node, TreeError> {
@@ -428,17 +439,14 @@ mod tests {
     }
 
     #[test]
-    fn board_clock_is_there_when_the_machine_has_it() {
+    fn what_not_every_machine_has_is_there_when_it_has_it() {
         let bytes = sample("").unwrap();
-        assert!(
-            Fdt::new(&bytes)
-                .unwrap()
-                .find_node("/rtc@9010000")
-                .is_none()
-        );
-        let map = GuestMap::normal(40, 1, 0x1000_0000).unwrap().with_clock();
+        let tree = Fdt::new(&bytes).unwrap();
+        assert!(tree.find_node("/rtc@9010000").is_none());
+        assert!(tree.find_node("/pmu").is_none());
+        let map = GuestMap::normal(40, 1, 0x1000_0000).unwrap();
         let tree = GuestTree {
-            map: &map,
+            map: &map.with_clock().with_pmu(),
             command_line: "",
             initrd: None,
             seed: None,
@@ -449,6 +457,9 @@ mod tests {
         let clock = tree.find_node("/rtc@9010000").unwrap();
         assert!(clock.is_compatible("arm,pl031"));
         assert_eq!(ranges(clock), [(0x0901_0000, 0x1000)]);
+        let pmu = tree.find_node("/pmu").unwrap();
+        assert!(pmu.is_compatible("arm,armv8-pmuv3"));
+        assert_eq!(words(pmu, "interrupts"), [1, 7, 4]);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub const CLOCK_BYTES: u64 = 0x1000;
 pub const UART_INTID: u32 = 33;
 /// Interrupt of the source of random numbers: SPI 2.
 pub const ENTROPY_INTID: u32 = 34;
+/// Interrupt of the performance monitor: PPI 7 (Arm BSA).
+pub const PMU_INTID: u32 = 23;
 /// Interrupt of the GIC CPU interface's maintenance signal: PPI 9.
 pub const MAINTENANCE_INTID: u32 = 25;
 /// Interrupt of the virtual timer: PPI 11.
@@ -152,6 +154,7 @@ pub struct GuestMap {
     vcpus: usize,
     memory_bytes: u64,
     has_clock: bool,
+    has_pmu: bool,
 }
 
 impl GuestMap {
@@ -176,6 +179,7 @@ impl GuestMap {
             vcpus,
             memory_bytes,
             has_clock: false,
+            has_pmu: false,
         };
         let space = 1_u64.checked_shl(ipa_bits.checked_sub(u32::from(is_realm))?)?;
         let end = RAM_BASE.checked_add(memory_bytes)?;
@@ -195,6 +199,20 @@ impl GuestMap {
     /// Tells whether the VM has the board's clock.
     pub fn has_clock(&self) -> bool {
         self.has_clock
+    }
+
+    /// Returns the same machine with a performance monitor in its vCPUs.
+    #[must_use]
+    pub fn with_pmu(self) -> Self {
+        Self {
+            has_pmu: true,
+            ..self
+        }
+    }
+
+    /// Tells whether the vCPUs have a performance monitor.
+    pub fn has_pmu(&self) -> bool {
+        self.has_pmu
     }
 
     /// Tells whether the VM is a Realm.

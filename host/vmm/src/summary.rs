@@ -141,6 +141,8 @@ pub struct VmCounters {
     pub virtual_timer_interrupts: Counter,
     /// Times a physical timer's interrupt became pending.
     pub physical_timer_interrupts: Counter,
+    /// Times the interrupt of an overflowed counter became pending.
+    pub pmu_interrupts: Counter,
     /// Asynchronous aborts that were reported.
     pub serrors: Counter,
 }
@@ -242,6 +244,7 @@ impl VmCounters {
             ("sgis", &self.sgis),
             ("timer-interrupts-virtual", &self.virtual_timer_interrupts),
             ("timer-interrupts-physical", &self.physical_timer_interrupts),
+            ("pmu-interrupts", &self.pmu_interrupts),
             ("serrors", &self.serrors),
         ];
         for (name, counter) in singles {

@@ -186,7 +186,7 @@ impl<P: VcpuPort, M: MemoryFaults, H: Host> Loop<'_, P, M, H> {
             &self.state.exit.gicv3_lrs,
             self.state.exit.gicv3_hcr,
         );
-        self.vm.sample_timers(self.vcpu, &self.state.exit);
+        self.vm.sample_lines(self.vcpu, &self.state.exit);
         self.vm.counters().count_exit(self.state.exit.exit_reason);
         self.state.may_be_off = false;
         self.state.enter.reset();

@@ -9,7 +9,8 @@
 use crate::exits::{MmioOperation, cut};
 use crate::gic::{Gic, SgiRegister};
 use crate::machine::{
-    Device, ENTROPY_INTID, GuestMap, PHYSICAL_TIMER_INTID, UART_INTID, VIRTUAL_TIMER_INTID, VcpuSet,
+    Device, ENTROPY_INTID, GuestMap, PHYSICAL_TIMER_INTID, PMU_INTID, UART_INTID,
+    VIRTUAL_TIMER_INTID, VcpuSet,
 };
 use crate::psci::Power;
 use crate::summary::VmCounters;
@@ -288,8 +289,8 @@ impl Vm {
         self.kick_others(sender, self.gic.send_sgi(sender, register, value), host);
     }
 
-    /// Drives the timer interrupts of a vCPU from what its exit reports.
-    pub(crate) fn sample_timers(&self, vcpu: usize, exit: &RecExit) {
+    /// Drives the interrupts of a vCPU's timers and counters from what its exit reports.
+    pub(crate) fn sample_lines(&self, vcpu: usize, exit: &RecExit) {
         let counters = &self.counters;
         let virtual_line = is_timer_high(exit.cntv_ctl);
         if self
@@ -304,6 +305,12 @@ impl Vm {
             .set_private_line(vcpu, PHYSICAL_TIMER_INTID, physical_line)
         {
             counters.physical_timer_interrupts.bump();
+        }
+        if self
+            .gic
+            .set_private_line(vcpu, PMU_INTID, exit.has_pmu_overflow())
+        {
+            counters.pmu_interrupts.bump();
         }
     }
 

@@ -4,32 +4,37 @@
 //! The two timers of a normal vCPU.
 //!
 //! They are on only while the guest runs: out of it their interrupts would come again and again, and
-//! the host has no use for them. A timer whose output is high when the guest is entered has been
-//! presented as a virtual interrupt already, so its physical one is held back until the output is
-//! low again. The guest's end of the virtual interrupt is a trap, at which the output is looked at
-//! again.
+//! the host has no use for them.
 
 use aarch64_cpu::asm::barrier;
 use host_vmm::machine::{PHYSICAL_TIMER_INTID, VIRTUAL_TIMER_INTID};
 use host_vmm::vm::is_timer_high;
 use rmi::RecExit;
 
+use crate::line::Line;
 use crate::sysreg::{read_sysreg, write_sysreg};
-use crate::{gic, pe};
 
 /// The timers of a vCPU, out of the guest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Timers {
     virtual_timer: Timer,
     physical_timer: Timer,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Timer {
     /// Its control register.
     control: u64,
-    /// Its physical interrupt does not reach this PE.
-    is_held_back: bool,
+    line: Line,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            virtual_timer: Timer::new(VIRTUAL_TIMER_INTID),
+            physical_timer: Timer::new(PHYSICAL_TIMER_INTID),
+        }
+    }
 }
 
 impl Timers {
@@ -48,34 +53,33 @@ impl Timers {
         write_sysreg!("cntv_ctl_el0", 0);
         write_sysreg!("cntp_ctl_el0", 0);
         barrier::isb(barrier::SY);
-        self.virtual_timer.note(exit.cntv_ctl, VIRTUAL_TIMER_INTID);
-        self.physical_timer
-            .note(exit.cntp_ctl, PHYSICAL_TIMER_INTID);
+        self.virtual_timer.note(exit.cntv_ctl);
+        self.physical_timer.note(exit.cntp_ctl);
     }
 
     /// Turns the timers off for a vCPU that begins anew.
     pub(super) fn reset(&mut self) {
-        self.virtual_timer.note(0, VIRTUAL_TIMER_INTID);
-        self.physical_timer.note(0, PHYSICAL_TIMER_INTID);
+        self.virtual_timer.note(0);
+        self.physical_timer.note(0);
     }
 
     /// Lets the interrupts through again, on a PE that the vCPU leaves.
     pub(super) fn release(&mut self) {
-        self.virtual_timer.hold_back(false, VIRTUAL_TIMER_INTID);
-        self.physical_timer.hold_back(false, PHYSICAL_TIMER_INTID);
+        self.virtual_timer.line.note(false);
+        self.physical_timer.line.note(false);
     }
 }
 
 impl Timer {
-    fn note(&mut self, control: u64, intid: u32) {
-        self.control = control;
-        self.hold_back(is_timer_high(control), intid);
+    fn new(intid: u32) -> Self {
+        Self {
+            control: 0,
+            line: Line::new(intid),
+        }
     }
 
-    fn hold_back(&mut self, is_held_back: bool, intid: u32) {
-        if self.is_held_back != is_held_back {
-            gic::enable_private(pe::current(), intid, !is_held_back);
-            self.is_held_back = is_held_back;
-        }
+    fn note(&mut self, control: u64) {
+        self.control = control;
+        self.line.note(is_timer_high(control));
     }
 }

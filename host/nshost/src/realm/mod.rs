@@ -29,7 +29,12 @@ pub(crate) use port::RecPort;
 /// Returns the machine of a Realm with an RMM of these features.
 pub(crate) fn map(features: FeatureRegister0, vcpus: usize, memory_bytes: u64) -> Option<GuestMap> {
     let geometry = params::geometry(features)?;
-    GuestMap::realm(geometry.ipa_bits, vcpus, memory_bytes)
+    let map = GuestMap::realm(geometry.ipa_bits, vcpus, memory_bytes)?;
+    Some(if features.has_pmu() {
+        map.with_pmu()
+    } else {
+        map
+    })
 }
 
 /// Makes an empty Realm of the machine `map`.

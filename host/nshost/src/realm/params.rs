@@ -22,20 +22,24 @@ pub(crate) fn geometry(features: FeatureRegister0) -> Option<Geometry> {
     Geometry::new(u32::from(IPA_BITS.min(features.s2sz())))
 }
 
-/// Returns the page for `RMI_REALM_CREATE`: no optional feature, all breakpoints and watchpoints,
-/// SHA-256.
+/// Returns the page for `RMI_REALM_CREATE`: all breakpoints, watchpoints and counters there are, no other
+/// optional feature, SHA-256.
 pub(crate) fn realm(
     features: FeatureRegister0,
     geometry: &Geometry,
     root: Pfn,
 ) -> [u8; PAGE_BYTES] {
     transmute!(RealmParams::from(&RealmRequest {
-        flags: RealmFlags::empty(),
+        flags: if features.has_pmu() {
+            RealmFlags::PMU
+        } else {
+            RealmFlags::empty()
+        },
         s2sz: geometry.ipa_bits as u8,
         sve_vl: 0,
         num_bps: features.num_bps(),
         num_wps: features.num_wps(),
-        pmu_num_ctrs: 0,
+        pmu_num_ctrs: features.pmu_num_ctrs(),
         hash_algo: HashAlgorithm::Sha256,
         rpv: [0; rmi::realm_params::RPV_BYTES],
         vmid: VMID,

@@ -10,6 +10,7 @@ use host_mm::host::Host;
 use host_mm::machine::PhysMemory;
 use host_mm::pages::PageHold;
 use host_mm::realm::Rec;
+use host_vmm::machine::PMU_INTID;
 use host_vmm::vcpu::{EnterError, VcpuPort};
 use rmi::psci::PsciReturn;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
@@ -17,6 +18,7 @@ use rmi::{RecEnter, RecExit};
 use zerocopy::IntoBytes;
 
 use crate::guest::Events;
+use crate::line::Line;
 use crate::machine::Machine;
 
 /// One REC on its PE.
@@ -27,6 +29,8 @@ pub(crate) struct RecPort<'a> {
     /// The page the RMM and the host talk through.
     run: PageHold<'a>,
     events: &'a Events<'a>,
+    /// The overflow of the Realm's counters. The RMM holds back the Realm's timers by itself, but not this.
+    overflow: Line,
 }
 
 impl<'a> RecPort<'a> {
@@ -44,7 +48,13 @@ impl<'a> RecPort<'a> {
             vcpu,
             run,
             events,
+            overflow: Line::new(PMU_INTID),
         })
+    }
+
+    /// Takes the REC out of this PE.
+    pub(crate) fn leave(&mut self) {
+        self.overflow.note(false);
     }
 
     fn rec(&self) -> Pfn {
@@ -61,6 +71,7 @@ impl VcpuPort for RecPort<'_> {
             .map_err(enter_error)?;
         let exit_half = run.address() + REC_RUN_HALF_BYTES as u64;
         self.machine.read(exit_half, exit.as_mut_bytes());
+        self.overflow.note(exit.has_pmu_overflow());
         Ok(())
     }
 

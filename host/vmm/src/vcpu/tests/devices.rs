@@ -70,6 +70,30 @@ fn normal_vm_uses_plain_addresses() {
 }
 
 #[test]
+fn overflow_interrupt_follows_the_reported_status() {
+    let (vm, world) = (realm(1), World::default());
+    enable_private(&vm, 0, 1 << 23);
+    let mut overflowed = with_reason(ExitReason::Irq);
+    overflowed.pmu_ovf_status = 1;
+    let port = Port::default()
+        .exits(&overflowed)
+        .then(|enter, exit| {
+            assert_eq!(listed(enter), [23]);
+            // The guest has cleared the overflow and ended the interrupt.
+            *exit = with_reason(ExitReason::Irq);
+            Ok(())
+        })
+        .then(|enter, exit| {
+            assert_eq!(listed(enter), [0; 0]);
+            *exit = psci(0x8400_0008, 0);
+            Ok(())
+        });
+    let (reason, _) = run(&vm, &world, port);
+    assert_eq!(reason, StopReason::SystemOff);
+    assert_eq!(vm.counters().pmu_interrupts.get(), 1);
+}
+
+#[test]
 fn timer_interrupt_follows_the_reported_line() {
     let (vm, world) = (realm(1), World::default());
     enable_private(&vm, 0, 1 << 27 | 1 << 30);
