@@ -16,6 +16,7 @@ use std::process::Command;
 
 const HOST_CRATE: &str = "nshost";
 const TEST_REALM_CRATE: &str = "test-realm";
+const GUEST_PROBE_CRATE: &str = "guest-probe";
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
 /// Builds the RMM of a board; returns the raw image, which starts at the board's RMM base.
@@ -59,6 +60,18 @@ pub(crate) fn test_realm(project: &Project) -> Result<PathBuf> {
     raw(project, Board::QemuVirt, &elf, "test-realm.img")
 }
 
+/// Builds the program that looks at a Linux guest's CPUs from its user space; returns the ELF file.
+///
+/// # Errors
+///
+/// When it does not compile.
+pub(crate) fn guest_probe(project: &Project) -> Result<PathBuf> {
+    let elf = build(project, Board::QemuVirt, GUEST_PROBE_CRATE, &[])?;
+    let program = folder(project, Board::QemuVirt).join(GUEST_PROBE_CRATE);
+    objcopy(project, &["--strip-all"], &elf, &program)?;
+    Ok(program)
+}
+
 /// Returns a file a user gave as an image, turned into a raw binary when it is an ELF file.
 ///
 /// # Errors
@@ -83,7 +96,7 @@ pub(crate) fn foreign(project: &Project, what: &str, file: &Path) -> Result<Path
     let folder = project.target().join("images/foreign");
     fs::create_dir_all(&folder)?;
     let image = folder.join(format!("{what}.img"));
-    objcopy(project, file, &image)?;
+    objcopy(project, RAW, file, &image)?;
     Ok(image)
 }
 
@@ -185,11 +198,14 @@ fn elf_path(project: &Project, board: Board, name: &str) -> PathBuf {
 
 fn raw(project: &Project, board: Board, elf: &Path, name: &str) -> Result<PathBuf> {
     let image = folder(project, board).join(name);
-    objcopy(project, elf, &image)?;
+    objcopy(project, RAW, elf, &image)?;
     Ok(image)
 }
 
-fn objcopy(project: &Project, elf: &Path, image: &Path) -> Result<()> {
+/// What makes a raw image of an ELF file.
+const RAW: &[&str] = &["-O", "binary"];
+
+fn objcopy(project: &Project, options: &[&str], elf: &Path, image: &Path) -> Result<()> {
     let program = match setup::find_llvm_tool(project, "llvm-objcopy") {
         Some(program) => program,
         None => {
@@ -197,11 +213,7 @@ fn objcopy(project: &Project, elf: &Path, image: &Path) -> Result<()> {
             PathBuf::from("aarch64-linux-gnu-objcopy")
         }
     };
-    shell::read(
-        Command::new(program)
-            .args(["-O", "binary"])
-            .args([elf, image]),
-    )?;
+    shell::read(Command::new(program).args(options).args([elf, image]))?;
     Ok(())
 }
 

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("test-realm", &["rmi"]),
+    ("guest-probe", &[]),
     ("xtask", &["host-vmm", "scenarios", "token-verifier", "rmi"]),
 ];
 
@@ -86,6 +87,7 @@ fn check_defaults(metadata: &Metadata, members: &[&Package]) -> Vec<String> {
         "rmm-fvp",
         "nshost",
         "test-realm",
+        "guest-probe",
     ];
     let defaults = metadata.workspace_default_packages();
     let mut wrong = Vec::new();

@@ -17,7 +17,7 @@ use cargo_metadata::{Metadata, MetadataCommand};
 use std::process::Command;
 
 /// The crates that only build for the bare-metal target.
-const IMAGE_CRATES: &[&str] = &["rmm-qemu-virt", "rmm-fvp", "test-realm"];
+const IMAGE_CRATES: &[&str] = &["rmm-qemu-virt", "rmm-fvp", "test-realm", "guest-probe"];
 
 /// A rule: its name and the function that returns what breaks it.
 type Rule = (&'static str, fn(&Project, &Metadata) -> Result<Vec<String>>);

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! The guest's initramfs: a static busybox, our init, and the kernel modules a Realm needs.
+//! The guest's initramfs: a static busybox, our init, its programs, and the kernel modules a Realm needs.
 
 use super::cpio::Archive;
 use crate::project::Project;
@@ -33,7 +33,7 @@ pub(crate) enum Modules {
     None,
 }
 
-/// Builds the archive.
+/// Builds the archive; `programs` are names and static ELF files.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(crate) fn build(
     project: &Project,
     files: &GuestFiles,
     wanted: Modules,
-    stress: Option<&[u8]>,
+    programs: &[(&str, Vec<u8>)],
 ) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for folder in ["bin", "dev", "proc", "sys", "work"] {
@@ -63,8 +63,8 @@ pub(crate) fn build(
             archive.file(&format!("modules/{number:02}-{name}.ko"), 0o644, module);
         }
     }
-    if let Some(stress) = stress {
-        archive.file("bin/stress", 0o755, stress);
+    for (name, program) in programs {
+        archive.file(&format!("bin/{name}"), 0o755, program);
     }
     Ok(archive.finish())
 }

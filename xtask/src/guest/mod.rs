@@ -18,6 +18,7 @@ use crate::image;
 use crate::project::Project;
 use crate::setup::{self, Flavor, GuestFiles};
 use anyhow::Result;
+use std::fs;
 use std::path::PathBuf;
 
 /// The guest a user asks for.
@@ -62,11 +63,11 @@ pub(crate) struct Guest {
 /// A refusal when the user's file is not an arm64 Image or Debian's cannot be fetched.
 pub(crate) fn prepare(project: &Project, args: &RunArgs) -> Result<Guest> {
     let initramfs = |files: &GuestFiles, modules| {
-        let stress = match args.stress {
-            Some(_) => Some(stress::build(project)?),
-            None => None,
-        };
-        initramfs::build(project, files, modules, stress.as_deref())
+        let mut programs = vec![("probe", fs::read(image::guest_probe(project)?)?)];
+        if args.stress.is_some() {
+            programs.push(("stress", stress::build(project)?));
+        }
+        initramfs::build(project, files, modules, &programs)
     };
     let linux = |flavor| {
         let files = setup::guest_files(project, flavor)?;

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 /// Checks a Linux guest makes as a Realm.
 const REALM_CHECKS: &[&str] = &[
-    "realm", "ripas", "cpus", "memory", "modules", "device", "cca", "token", "pattern",
+    "realm", "ripas", "cpus", "memory", "debugger", "counters", "modules", "device", "cca",
+    "token", "pattern",
 ];
 /// Checks a Linux guest makes as a normal VM.
 const NORMAL_CHECKS: &[&str] = &[
-    "normal", "clock", "cpus", "memory", "modules", "device", "pattern",
+    "normal", "clock", "cpus", "memory", "debugger", "counters", "modules", "device", "pattern",
 ];
 
 /// The check that every Linux guest makes last but for those under stress.
@@ -364,6 +365,8 @@ mod tests {
                 "[ 1.0] bailey-guest: check cpus ok 2 online",
             ),
             (Speaker::Guest, "[ 1.0] bailey-guest: check memory ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check debugger ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check counters ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check modules ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check device ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check pattern ok 1"),
