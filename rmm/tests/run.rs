@@ -9,7 +9,7 @@ use common::rec::{START, Step, check, data_abort, fetch_abort, trap};
 use common::{PAGE, Shape, world};
 use rmi::{Command, EnterFlags, ExitReason, RecEnter, RecExit, RmiError};
 use rmm_fake::Pas;
-use rmm_hal::{Exit, Hal, TimerState};
+use rmm_hal::{Exit, Hal};
 use zerocopy::{FromZeros, IntoBytes};
 
 const WRONG_REC: Result<RecExit, RmiError> = Err(RmiError::Rec);
@@ -452,64 +452,6 @@ fn debug_state_takes_effect_when_the_realm_writes_it() {
         // It is the REC's when it comes back, too.
         vcpu.enter_and(vec![check(|realm, _| {
             assert_eq!(realm.debug.borrow().mdscr, 1 << 15);
-        })]);
-    });
-}
-
-#[test]
-fn timer_that_changes_its_output_ends_the_run_once() {
-    world(|w| {
-        let (_, vcpu) = w.running();
-        let timers = TimerState {
-            cntv_ctl: 0b101,
-            cntv_cval: 77,
-            cntp_ctl: 2,
-            cntp_cval: 88,
-        };
-        // The timer fires while the Realm is in the monitor.
-        w.script(vec![Box::new(move |realm, _| {
-            realm.timers.set(timers);
-            let esr = 0x18 << 26 | 3 << 20 | 4 << 1 | 1;
-            Exit::Sync(rmm_hal::Syndrome {
-                esr,
-                far: 0,
-                hpfar: 0,
-            })
-        })]);
-        let exit = vcpu.enter();
-        let mut expected = of_reason(ExitReason::Irq);
-        (expected.cntv_ctl, expected.cntv_cval) = (0b101, 77);
-        (expected.cntp_ctl, expected.cntp_cval) = (2, 88);
-        assert_eq!(exit, expected);
-        assert_eq!(w.runs(), 1);
-        // The Host knows: the signal is masked and the Realm runs until it changes the output.
-        let exit = vcpu.enter_and(vec![
-            Box::new(|realm, context| {
-                assert_eq!(realm.masked.get(), (true, false));
-                context.gprs[0] = 0x8400_0000;
-                Exit::Sync(rmm_hal::Syndrome {
-                    esr: 0x17 << 26,
-                    far: 0,
-                    hpfar: 0,
-                })
-            }),
-            Box::new(|realm, context| {
-                realm.timers.set(TimerState {
-                    cntv_ctl: 0b001,
-                    ..realm.timers.get()
-                });
-                context.gprs[0] = 0x8400_0000;
-                Exit::Sync(rmm_hal::Syndrome {
-                    esr: 0x17 << 26,
-                    far: 0,
-                    hpfar: 0,
-                })
-            }),
-        ]);
-        assert_eq!(exit.cntv_ctl, 0b001);
-        assert_eq!(w.runs(), 3);
-        vcpu.enter_and(vec![check(|realm, _| {
-            assert_eq!(realm.masked.get(), (false, false));
         })]);
     });
 }

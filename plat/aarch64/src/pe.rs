@@ -4,8 +4,8 @@
 //! One PE, as the rules see it.
 
 use rmm_hal::{
-    CpuFeatures, El3, ExceptionEntry, Exit, Hal, RealmCpu, RecContext, RunControls, TimerState,
-    TranslationControls,
+    CpuFeatures, El3, ExceptionEntry, Exit, Hal, RealmCpu, RecContext, RunControls, TimerRegister,
+    TimerState, TranslationControls,
 };
 
 use static_assertions::assert_not_impl_any;
@@ -16,6 +16,7 @@ use crate::ns_copy::{Means, NsCopy};
 use crate::sha::Instructions;
 use crate::stage2::Maintenance;
 use crate::switch::RealmSide;
+use crate::vtimer;
 use crate::window::{WindowTable, Windows};
 
 /// The PE this code runs on, with `E` as its way to EL3. It never leaves its PE.
@@ -121,6 +122,14 @@ impl<E: El3> RealmCpu for Pe<'_, E> {
 
     fn mask_timers(&self, mask_virtual: bool, mask_physical: bool) {
         self.realm.mask_timers(mask_virtual, mask_physical);
+    }
+
+    fn read_timer(&self, register: TimerRegister) -> u64 {
+        vtimer::read_register(register)
+    }
+
+    fn write_timer(&self, register: TimerRegister, value: u64) {
+        vtimer::write_register(register, value);
     }
 
     fn exception_controls(&self) -> [u64; 3] {

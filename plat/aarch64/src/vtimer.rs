@@ -3,12 +3,16 @@
 
 //! The EL1 timers.
 
-use rmm_hal::TimerState;
+use rmm_hal::{TimerRegister, TimerState};
 
 use crate::regs::{isb, read_sysreg, write_sysreg};
 
 /// `CNTHCTL_EL2` for a Realm: EL1 may use the physical counter and timer (EL1PCTEN, EL1PCEN).
 const REALM: u64 = 0b11;
+/// `CNTHCTL_EL2.EL1PCEN`: clear, the registers of the physical timer trap.
+const PHYSICAL_OPEN: u64 = 1 << 1;
+/// `CNTHCTL_EL2.EL1TVT`: the registers of the virtual timer trap (FEAT_ECV, which all of Armv9.1 has).
+const VIRTUAL_TRAP: u64 = 1 << 13;
 /// `CNTHCTL_EL2.CNTVMASK`.
 const VIRTUAL_MASK: u64 = 1 << 18;
 /// `CNTHCTL_EL2.CNTPMASK`.
@@ -43,13 +47,16 @@ pub(crate) fn load(from: &TimerState) {
 
 /// Masks the physical signals as asked and waits until the GIC no longer shows a masked one as its
 /// highest pending interrupt.
+///
+/// Nobody hears of a masked timer that is set again and fires again, so its registers trap: the first
+/// write that lowers its output ends the masking.
 pub(crate) fn mask(mask_virtual: bool, mask_physical: bool) {
     let mut control = REALM;
     if mask_virtual {
-        control |= VIRTUAL_MASK;
+        control |= VIRTUAL_MASK | VIRTUAL_TRAP;
     }
     if mask_physical {
-        control |= PHYSICAL_MASK;
+        control = (control | PHYSICAL_MASK) & !PHYSICAL_OPEN;
     }
     if read_sysreg!("CNTHCTL_EL2") == control {
         return;
@@ -65,4 +72,29 @@ pub(crate) fn mask(mask_virtual: bool, mask_physical: bool) {
             return;
         }
     }
+}
+
+/// Reads a register of a loaded timer.
+pub(crate) fn read_register(register: TimerRegister) -> u64 {
+    match register {
+        TimerRegister::VirtualValue => read_sysreg!("CNTV_TVAL_EL0"),
+        TimerRegister::VirtualControl => read_sysreg!("CNTV_CTL_EL0"),
+        TimerRegister::VirtualCompare => read_sysreg!("CNTV_CVAL_EL0"),
+        TimerRegister::PhysicalValue => read_sysreg!("CNTP_TVAL_EL0"),
+        TimerRegister::PhysicalControl => read_sysreg!("CNTP_CTL_EL0"),
+        TimerRegister::PhysicalCompare => read_sysreg!("CNTP_CVAL_EL0"),
+    }
+}
+
+/// Writes a register of a loaded timer; its output is up to date when this returns.
+pub(crate) fn write_register(register: TimerRegister, value: u64) {
+    match register {
+        TimerRegister::VirtualValue => write_sysreg!("CNTV_TVAL_EL0", value),
+        TimerRegister::VirtualControl => write_sysreg!("CNTV_CTL_EL0", value),
+        TimerRegister::VirtualCompare => write_sysreg!("CNTV_CVAL_EL0", value),
+        TimerRegister::PhysicalValue => write_sysreg!("CNTP_TVAL_EL0", value),
+        TimerRegister::PhysicalControl => write_sysreg!("CNTP_CTL_EL0", value),
+        TimerRegister::PhysicalCompare => write_sysreg!("CNTP_CVAL_EL0", value),
+    }
+    isb();
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use rmm_hal::{
     DebugState, El1Registers, ExceptionEntry, Exit, GicState, RealmCpu, RecContext, RunControls,
-    TimerState, TranslationControls,
+    TimerRegister, TimerState, TranslationControls,
 };
 
 /// What the Realm does from one entry to the next exit. It sees the general registers, `pc` and
@@ -114,6 +114,37 @@ impl RealmCpu for FakeRealm<'_> {
         self.masked.set((mask_virtual, mask_physical));
     }
 
+    fn read_timer(&self, register: TimerRegister) -> u64 {
+        let timers = self.timers.get();
+        match register {
+            TimerRegister::VirtualControl => timers.cntv_ctl,
+            TimerRegister::VirtualValue | TimerRegister::VirtualCompare => timers.cntv_cval,
+            TimerRegister::PhysicalControl => timers.cntp_ctl,
+            TimerRegister::PhysicalValue | TimerRegister::PhysicalCompare => timers.cntp_cval,
+        }
+    }
+
+    fn write_timer(&self, register: TimerRegister, value: u64) {
+        let mut timers = self.timers.get();
+        let TimerState {
+            cntv_ctl,
+            cntv_cval,
+            cntp_ctl,
+            cntp_cval,
+        } = &mut timers;
+        match register {
+            TimerRegister::VirtualControl => write_control(cntv_ctl, value),
+            TimerRegister::VirtualValue | TimerRegister::VirtualCompare => {
+                write_compare(cntv_ctl, cntv_cval, value);
+            }
+            TimerRegister::PhysicalControl => write_control(cntp_ctl, value),
+            TimerRegister::PhysicalValue | TimerRegister::PhysicalCompare => {
+                write_compare(cntp_ctl, cntp_cval, value);
+            }
+        }
+        self.timers.set(timers);
+    }
+
     fn exception_controls(&self) -> [u64; 3] {
         let el1 = self.el1.borrow();
         [el1.vbar_el1, el1.sctlr_el1, 0]
@@ -158,4 +189,17 @@ impl RealmCpu for FakeRealm<'_> {
     fn is_pmu_overflow(&self) -> bool {
         self.pmu_overflow.get()
     }
+}
+
+/// `CNTx_CTL_EL0.ISTATUS`, which is read only.
+const ISTATUS: u64 = 1 << 2;
+
+fn write_control(control: &mut u64, value: u64) {
+    *control = value & !ISTATUS | *control & ISTATUS;
+}
+
+/// The fake machine's counter stands at zero: whatever is not there yet lies ahead.
+fn write_compare(control: &mut u64, compare: &mut u64, value: u64) {
+    *compare = value;
+    *control = *control & !ISTATUS | if value == 0 { ISTATUS } else { 0 };
 }

@@ -31,7 +31,7 @@ pub use features::{CpuFeatures, ID_REGISTERS};
 pub use ns::NsMemory;
 pub use realm::{
     ExceptionEntry, Exit, HostSve, RealmCpu, RunControls, SVE_GRANULES, SveControls, Syndrome,
-    TranslationControls,
+    TimerRegister, TranslationControls,
 };
 pub use rmm_granule::{AccessFault, GranuleWindow};
 pub use sha2::{NoInstructions, Sha2};

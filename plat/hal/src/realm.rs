@@ -101,6 +101,23 @@ pub struct ExceptionEntry {
     pub spsr: u64,
 }
 
+/// A register of an EL1 timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerRegister {
+    /// `CNTV_TVAL_EL0`.
+    VirtualValue,
+    /// `CNTV_CTL_EL0`.
+    VirtualControl,
+    /// `CNTV_CVAL_EL0`.
+    VirtualCompare,
+    /// `CNTP_TVAL_EL0`.
+    PhysicalValue,
+    /// `CNTP_CTL_EL0`.
+    PhysicalControl,
+    /// `CNTP_CVAL_EL0`.
+    PhysicalCompare,
+}
+
 /// How the loaded REC translates virtual addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TranslationControls {
@@ -136,8 +153,15 @@ pub trait RealmCpu {
     fn timers(&self) -> TimerState;
 
     /// Masks or unmasks the physical signal of the two EL1 timers (`CNTHCTL_EL2.CNTVMASK`,
-    /// `CNTPMASK`), and waits until the GIC shows a masked one no longer.
+    /// `CNTPMASK`), and waits until the GIC shows a masked one no longer. Accesses to the registers of a
+    /// masked timer trap, those of the other do not.
     fn mask_timers(&self, mask_virtual: bool, mask_physical: bool);
+
+    /// Reads a register of a timer of the loaded REC.
+    fn read_timer(&self, register: TimerRegister) -> u64;
+
+    /// Writes a register of a timer of the loaded REC.
+    fn write_timer(&self, register: TimerRegister, value: u64);
 
     /// Returns `VBAR_EL1`, `SCTLR_EL1` and `SCTLR2_EL1` (zero where absent) of the loaded REC.
     fn exception_controls(&self) -> [u64; 3];

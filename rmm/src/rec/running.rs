@@ -4,7 +4,7 @@
 //! A REC on a PE: from the moment its registers are loaded to the moment they are saved.
 
 use rmi::{GranuleAddr, Ipa, Ripas, RttLevel};
-use rmm_hal::{Exit, Hal, RealmCpu, RunControls, Syndrome, TimerState};
+use rmm_hal::{Exit, Hal, RealmCpu, RunControls, Syndrome, TimerRegister, TimerState};
 
 use crate::boot::Monitor;
 use crate::realm::{RealmMemoryError, memory};
@@ -88,7 +88,9 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
     /// Loads a REC.
     ///
     /// A timer that signalled when the Host last looked is masked: the Host knows, and its signal must
-    /// not end the run again and again.
+    /// not end the run again and again. The run ends when the Realm lowers the signal: the Host has to
+    /// withdraw the interrupt, and to hear when the timer fires again (A8.1: a change of the output that
+    /// asks for another state of the virtual interrupt is an exit).
     pub(crate) fn load(
         monitor: &'r Monitor<'m>,
         hal: &'r H,
@@ -209,6 +211,9 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
     }
 
     fn handle_register(&mut self, esr: u64) -> Next {
+        if let Some(register) = sysreg::timer_register(esr) {
+            return self.handle_timer(esr, register);
+        }
         let (cpu, context) = (self.monitor.cpu(), &mut self.rec.context);
         match sysreg::access(esr, context, cpu, self.realm) {
             Verdict::Done => Next::Resume,
@@ -224,6 +229,20 @@ impl<'r, 'm, H: Hal> Running<'r, 'm, H> {
             }
             Verdict::Undefined => self.refuse(Injected::Unknown),
         }
+    }
+
+    /// Makes the access of the Realm to a timer that is masked. If that changes its output, [`Self::run`]
+    /// lets the Host know.
+    fn handle_timer(&mut self, esr: u64, register: TimerRegister) -> Next {
+        let (cpu, context, access) = (self.hal.realm(), &mut self.rec.context, Esr(esr));
+        let operand = access.trapped_register();
+        if access.is_trapped_read() {
+            operand.write(&mut context.gprs, cpu.read_timer(register));
+        } else {
+            cpu.write_timer(register, operand.read(&context.gprs));
+        }
+        skip_instruction(context);
+        Next::Resume
     }
 
     fn handle_abort(&mut self, access: Access, abort: &Syndrome) -> Next {

@@ -4,7 +4,7 @@
 //! Accesses to registers that trap.
 
 use rmm_hal::registers::{self, Emulation};
-use rmm_hal::{CpuFeatures, RecContext};
+use rmm_hal::{CpuFeatures, RecContext, TimerRegister};
 
 use crate::rec::context::skip_instruction;
 use crate::rec::object::RealmTraits;
@@ -51,6 +51,19 @@ pub(crate) fn access(
         Verdict::Host | Verdict::Undefined => {}
     }
     verdict
+}
+
+/// Returns the register of a timer that an access with this `ESR_EL2` is about, if it is one.
+pub(crate) fn timer_register(esr: u64) -> Option<TimerRegister> {
+    match fields(esr) {
+        [3, 3, 14, 2, 0] => Some(TimerRegister::PhysicalValue),
+        [3, 3, 14, 2, 1] => Some(TimerRegister::PhysicalControl),
+        [3, 3, 14, 2, 2] => Some(TimerRegister::PhysicalCompare),
+        [3, 3, 14, 3, 0] => Some(TimerRegister::VirtualValue),
+        [3, 3, 14, 3, 1] => Some(TimerRegister::VirtualControl),
+        [3, 3, 14, 3, 2] => Some(TimerRegister::VirtualCompare),
+        _ => None,
+    }
 }
 
 fn read(

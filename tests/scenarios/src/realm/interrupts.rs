@@ -27,12 +27,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("realm_timer_virtual", virtual_timer),
     row("realm_timer_physical", physical_timer),
     row("realm_timer_pending_without_storm", pending_without_storm),
+    row("realm_timer_withdrawn", withdrawn),
+    row("realm_timer_fires_again", fires_again),
     row("realm_timer_disturbs_nothing", disturbs_nothing),
 ];
 
 /// A list register: pending, group 1, the highest priority but one.
 const PENDING: u64 = 1 << 62 | 1 << 60 | 0x80 << 48;
-/// A list register's state.
+/// A list register's state: active, and all of it.
+const ACTIVE: u64 = 1 << 63;
 const STATE: u64 = 0b11 << 62;
 /// The end of the interrupt makes a maintenance interrupt.
 const EOI: u64 = 1 << 41;
@@ -195,6 +198,117 @@ fn pending_without_storm(w: &mut World<'_>) -> Outcome {
         start_timer(w, &payload, timer, 0, 0)?;
     }
     Ok(())
+}
+
+/// A Realm that turns its timer off before it takes the interrupt leaves one that the Host has to
+/// withdraw, and the Host hears of it.
+fn withdrawn(w: &mut World<'_>) -> Outcome {
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    payload.done(w, Command::Interrupts(false))?;
+    for timer in [Timer::Virtual, Timer::Physical] {
+        let started = start_timer(w, &payload, timer, 1, 0)?;
+        check!(
+            control(&started, timer) == FIRED,
+            "{:#x}",
+            control(&started, timer)
+        );
+        let mut enter = giving(Command::SetTimer {
+            timer,
+            ticks: 0,
+            again: 0,
+        });
+        enter.gicv3_lrs[0] = PENDING | intid(timer);
+        let mut exits = 0;
+        let exit = loop {
+            match payload.enter(w, 0, &enter)? {
+                Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {
+                    if control(&exit, timer) & FIRED != FIRED {
+                        break exit;
+                    }
+                    enter = RecEnter::default();
+                    enter.gicv3_lrs = exit.gicv3_lrs;
+                }
+                Turn::Exit(exit) => return Err(unexpected("a timer turned off", &exit)),
+                Turn::Report(report, _) => check!(false, "not heard: {report:x?}"),
+            }
+            exits += 1;
+            check!(exits < FEW_EXITS, "too many interrupts");
+        };
+        check!(control(&exit, timer) == 0, "{:#x}", control(&exit, timer));
+        let (report, _) = report_with_exit(w, &payload, &RecEnter::default())?;
+        check!(report.interrupts == 0, "{report:x?}");
+    }
+    Ok(())
+}
+
+/// A timer that the Realm sets again in its handler fires again, though the Host masked it meanwhile and
+/// does not ask to hear of the end of the interrupt.
+fn fires_again(w: &mut World<'_>) -> Outcome {
+    const TIMES: u64 = 20;
+    const TICKS: u64 = 200_000;
+    const TOO_LONG: u64 = 5_000_000_000;
+    let payload = Payload::one(w)?;
+    payload.done(w, Command::Interrupts(true))?;
+    let mut taken = 0;
+    for timer in [Timer::Virtual, Timer::Physical] {
+        let mut lr = 0;
+        let [ticks, again] = [TICKS; 2];
+        let set = Command::SetTimer {
+            timer,
+            ticks,
+            again,
+        };
+        drive(w, &payload, timer, set, &mut lr)?;
+        taken += TIMES;
+        let wait = Command::WaitInterrupts {
+            count: taken,
+            ticks: TOO_LONG,
+        };
+        let report = drive(w, &payload, timer, wait, &mut lr)?;
+        check!(report.interrupts >= taken, "{report:x?}");
+        let off = Command::SetTimer {
+            timer,
+            ticks: 0,
+            again: 0,
+        };
+        let report = drive(w, &payload, timer, off, &mut lr)?;
+        taken = report.interrupts;
+    }
+    Ok(())
+}
+
+/// Gives a command and keeps one list register for a timer until the report: pending exactly when the
+/// timer's output is high, also while the interrupt before is active.
+fn drive(
+    w: &mut World<'_>,
+    payload: &Payload,
+    timer: Timer,
+    command: Command,
+    lr: &mut u64,
+) -> Outcome<Report> {
+    const MOST_EXITS: usize = 100_000;
+    let mut enter = giving(command);
+    for _ in 0..MOST_EXITS {
+        enter.gicv3_lrs[0] = *lr;
+        let turn = payload.enter(w, 0, &enter)?;
+        let (Turn::Report(_, exit) | Turn::Exit(exit)) = &turn;
+        let active = exit.gicv3_lrs[0] & ACTIVE;
+        *lr = if control(exit, timer) == FIRED {
+            active | PENDING | intid(timer)
+        } else if active != 0 {
+            exit.gicv3_lrs[0] & !STATE | ACTIVE
+        } else {
+            0
+        };
+        match turn {
+            Turn::Report(report, _) => return Ok(*report),
+            Turn::Exit(exit) if exit.reason() == Some(ExitReason::Irq) => {}
+            Turn::Exit(exit) => return Err(unexpected("a command", &exit)),
+        }
+        enter = RecEnter::default();
+    }
+    Err(Stop::Failed("the command does not end".into()))
 }
 
 /// A computation gives the same however often a timer interrupts it.
