@@ -184,7 +184,7 @@ impl Model {
             v.add("rec_mmio", Reply::rec());
         }
         const HOST_HCR: u64 = 0b1111_1110 | 1 << 14;
-        if spec.hcr & !HOST_HCR != 0 || (spec.lr >> 62 != 0 && spec.lr >> 61 & 1 == 1) {
+        if spec.hcr & !HOST_HCR != 0 || spec.lr >> 61 & 1 == 1 {
             v.add("rec_gicv3", Reply::rec());
         }
         if !v.is_empty() {
