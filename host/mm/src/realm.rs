@@ -13,6 +13,8 @@ mod map;
 mod remove;
 mod ripas;
 
+use alloc::vec::Vec;
+
 use spin::Mutex;
 
 use rmi::{Ipa, RttLevel};
@@ -127,6 +129,8 @@ pub struct RealmCounters {
     pub populated: Counter,
     /// Unprotected pages mapped.
     pub shared: Counter,
+    /// Unprotected entries unmapped.
+    pub unshared: Counter,
     /// Protected pages destroyed.
     pub destroyed: Counter,
     /// Tables created.
@@ -177,6 +181,12 @@ impl<'h, M: Machine> Realm<'h, M> {
     /// Returns the host the Realm belongs to.
     pub fn host(&self) -> &'h Host<M> {
         self.host
+    }
+
+    /// Returns the 2 MiB ranges of guest pages of which the Realm has something mapped as shared,
+    /// each by its first page.
+    pub fn shared_ranges(&self) -> Vec<Gfn> {
+        self.blocks.lock().shared(&self.geometry)
     }
 
     /// Returns how the Realm's protected memory is mapped now: pages and folded blocks.

@@ -5,8 +5,9 @@
 //! which pages a normal VM writes, and it takes random pages away. A Realm only loses pages that it
 //! shares with the host, because the others cannot be taken without their data.
 
-use host_mm::addr::{Gfn, PAGE_SHIFT, PAGE_SIZE};
+use host_mm::addr::{Gfn, PAGE_SHIFT, PAGE_SIZE, PAGES_PER_2M};
 use host_mm::host::Counter;
+use host_mm::realm::Realm;
 use host_mm::vm::{Reach, Vm as MemoryVm};
 use host_vmm::bundle::Options;
 use host_vmm::machine::RAM_BASE;
@@ -143,15 +144,26 @@ impl Target<'_, '_> {
     /// Unmaps a few pages, and every other time gives the guest other host pages with the same
     /// contents.
     fn take_away(&self, random: &mut Random) {
-        let pages = self.vm.map().memory_bytes() / PAGE_SIZE;
-        let first = Gfn::new((RAM_BASE >> PAGE_SHIFT) + random.below(pages));
-        let count = 1 + random.below(MOST_PAGES);
+        let (first, count) = self.choose(random);
         self.counters.unmapped.bump();
         if random.below(2) == 0 {
             drop(self.memory.invalidate(first, count, Reach::Shared));
         } else {
             self.counters.moved.add(self.memory.migrate(first, count));
         }
+    }
+
+    /// Chooses guest pages anywhere; of a Realm, where it shares something if it does.
+    fn choose(&self, random: &mut Random) -> (Gfn, u64) {
+        let shared = self.memory.realm().map(Realm::shared_ranges);
+        let shared = shared.unwrap_or_default();
+        if !shared.is_empty() {
+            let place = random.below(shared.len() as u64) as usize;
+            return (shared[place], PAGES_PER_2M);
+        }
+        let pages = self.vm.map().memory_bytes() / PAGE_SIZE;
+        let first = (RAM_BASE >> PAGE_SHIFT) + random.below(pages);
+        (Gfn::new(first), 1 + random.below(MOST_PAGES))
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn report(prefix: &str, vm: &Vm, memory: &MemoryVm<'_, Machine>, mapp
                     ("pages-populated", &counters.populated),
                     ("pages-created", &counters.created),
                     ("pages-shared", &counters.shared),
+                    ("pages-unshared", &counters.unshared),
                     ("pages-destroyed", &counters.destroyed),
                     ("tables-created", &counters.tables),
                     ("folds", &counters.folds),

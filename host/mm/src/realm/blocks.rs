@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use rmi::Ipa;
 
 use super::Geometry;
-use crate::addr::{BLOCK_1G, BLOCK_2M, PAGES_PER_2M};
+use crate::addr::{BLOCK_1G, BLOCK_2M, Gfn, PAGES_PER_2M};
 
 /// The state of a naturally aligned 2 MiB range.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,6 +108,16 @@ impl Blocks {
         let end = geometry.shared_bit() / BLOCK_2M;
         let numbers = self.by_number.range(..end).map(|(number, _)| number);
         numbers.map(|number| Ipa::new(number * BLOCK_2M)).collect()
+    }
+
+    /// Returns the 2 MiB ranges of guest pages of which something is mapped in the unprotected half,
+    /// each by its first page.
+    pub(super) fn shared(&self, geometry: &Geometry) -> Vec<Gfn> {
+        let start = geometry.shared_bit() / BLOCK_2M;
+        let numbers = self.by_number.range(start..).map(|(number, _)| number);
+        numbers
+            .map(|number| geometry.gfn(Ipa::new(number * BLOCK_2M)))
+            .collect()
     }
 
     /// Forgets everything: the Realm is going away.

@@ -63,6 +63,7 @@ impl<M: Machine> Realm<'_, M> {
                     RttLevel::LEVEL_3 => blocks.remove(at),
                     _ => blocks.remove_block(at, level.block_size()),
                 }
+                self.counters.unshared.bump();
                 entries += 1;
             }
             let stopped = removed.outcome.err().and_then(walk_stopped);

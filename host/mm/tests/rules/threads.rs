@@ -100,7 +100,15 @@ fn i2_invalidating_protected_memory_destroys_it_and_shared_memory_is_only_unmapp
     touch(&vm, (BASE + PAGE_SIZE) | (1 << 39)).unwrap();
     vm.write(Ipa::new(BASE + PAGE_SIZE), b"kept").unwrap();
     let gfn = Gfn::new(BASE / PAGE_SIZE);
-    drop(vm.invalidate(gfn, 2, Reach::Shared));
+    let realm = vm.realm().unwrap();
+    assert_eq!(
+        realm.shared_ranges(),
+        [gfn],
+        "of the unprotected half alone"
+    );
+    drop(vm.invalidate(gfn, 512, Reach::Shared));
+    assert_eq!(realm.counters().unshared.get(), 1);
+    assert_eq!(realm.shared_ranges(), []);
     assert!(translate(&vm, BASE).is_some());
     assert_eq!(translate(&vm, (BASE + PAGE_SIZE) | (1 << 39)), None);
     let mut bytes = [0; 4];

@@ -202,6 +202,39 @@ fn f23_equal_size_only_adds_permissions() {
     assert_eq!(stage2.counters().installed.get(), installed);
 }
 
+/// Permissions are added for all CPUs; one that has cached the old entry faults once more and sees
+/// them.
+#[test]
+fn w5_a_cpu_with_the_old_entry_faults_once_more() {
+    let host = host_with(16 * MIB);
+    let vm = with_pages(&host, 64 * PAGE_SIZE);
+    let ipa = BASE + PAGE_SIZE;
+    once(&vm, ipa, Access::Read).unwrap();
+    let (cached, relaxed) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            try_access(&vm, ipa, Access::Read).unwrap();
+            cached.wait();
+            relaxed.wait();
+            let fault = try_access(&vm, ipa, Access::Fetch).unwrap_err();
+            assert_eq!(fault.class, FaultClass::Permission);
+            handle(&vm, &fault).unwrap();
+            try_access(&vm, ipa, Access::Fetch).unwrap();
+        });
+        cached.wait();
+        let fault = try_access(&vm, ipa, Access::Fetch).unwrap_err();
+        handle(&vm, &fault).unwrap();
+        assert!(
+            try_access(&vm, ipa, Access::Fetch).is_ok(),
+            "on this CPU at once"
+        );
+        relaxed.wait();
+    });
+    let stage2 = vm.stage2().unwrap();
+    assert_eq!(stage2.counters().relaxed.get(), 2);
+    assert_eq!(vm.counters().retried.get(), 0);
+}
+
 #[test]
 fn f24_f25_each_kind_of_guest_is_mapped_by_its_owner() {
     let host = host_with(32 * MIB);

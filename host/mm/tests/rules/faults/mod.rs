@@ -8,7 +8,8 @@ mod mapping;
 mod special;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 use std::vec::Vec;
 
 use host_mm::addr::{BLOCK_1G, BLOCK_2M, Gfn, Granularity, Hva, PAGE_SIZE, Pfn};
