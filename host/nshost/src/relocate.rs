@@ -92,7 +92,7 @@ impl<'a, 'h> Relocation<'a, 'h> {
     ///
     /// # Errors
     /// A sentence that says why the guest cannot go on from the copy.
-    pub(crate) fn finish(self) -> Result<Copied, String> {
+    pub(crate) fn finish(self) -> Result<(), String> {
         let copying = match self.progress.into_inner() {
             Some(copying) if self.vm.stopped().is_none() => copying,
             _ => return Err("the normal VM stopped before it was moved".into()),
@@ -102,7 +102,7 @@ impl<'a, 'h> Relocation<'a, 'h> {
             .map_err(|e| format!("the normal VM cannot be copied: {e:?}"))?;
         report(&copied);
         match copied.different.first() {
-            None => Ok(copied),
+            None => Ok(()),
             Some(first) => Err(format!(
                 "{} pages of the copy differ, the first is guest page {:#x}",
                 copied.different.len(),

@@ -3,7 +3,7 @@
 
 //! A VM's memory copied to another VM while its guest runs: what rule F26 is for.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rmi::Ipa;
 
 use crate::guest::{Access, access, normal, once};
 use crate::machine::{FakeMachine, host_with};
+use crate::together::Together;
 
 const MIB: u64 = 1 << 20;
 const BASE: u64 = 0x8000_0000;
@@ -52,9 +53,10 @@ fn page_of(vm: &TestVm<'_>, ipa: u64) -> Pfn {
 fn f26_a_guest_goes_on_from_a_copy_made_while_it_ran() {
     let host = host_with(64 * MIB);
     let [from, to] = pair(&host);
-    let stop = AtomicBool::new(false);
+    let stop = Together::default();
     let written = AtomicU64::new(0);
     let copied = thread::scope(|scope| {
+        let _part = stop.part();
         for cpu in 0..2_u64 {
             let (from, stop, written) = (&from, &stop, &written);
             scope.spawn(move || {
@@ -65,7 +67,8 @@ fn f26_a_guest_goes_on_from_a_copy_made_while_it_ran() {
                     (state >> 33) % limit
                 };
                 let mut count = 0;
-                while !stop.load(Ordering::Relaxed) {
+                let _part = stop.part();
+                while stop.goes_on() {
                     count += 1;
                     let ipa = at(roll(PAGES / 2)) + 8 * roll(512);
                     access(from, &mut vcpu, ipa, Access::Write(count)).unwrap();
@@ -79,6 +82,7 @@ fn f26_a_guest_goes_on_from_a_copy_made_while_it_ran() {
         let wait = || {
             let seen = written.load(Ordering::Relaxed);
             while written.load(Ordering::Relaxed) < seen + 200 {
+                stop.check();
                 thread::yield_now();
             }
         };
@@ -89,7 +93,7 @@ fn f26_a_guest_goes_on_from_a_copy_made_while_it_ran() {
             copying.round().unwrap();
         }
         wait();
-        stop.store(true, Ordering::Relaxed);
+        stop.stop();
         copying
     })
     .finish()

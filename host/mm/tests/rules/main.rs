@@ -13,4 +13,5 @@ mod names;
 mod realm;
 mod rmm;
 mod threads;
+mod together;
 mod walker;

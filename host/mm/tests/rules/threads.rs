@@ -3,7 +3,7 @@
 
 //! Rules I1 to I3 and the races of parallel faults: threads stand for CPUs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::guest::{Access, access, leaf, normal, walk};
 use crate::machine::{DRAM, FakeMachine, HIGH, HIGH_SIZE, host_with};
 use crate::realm::{finish, running, touch, translate};
 use crate::rmm::RAM;
+use crate::together::Together;
 
 const MIB: u64 = 1 << 20;
 const BASE: u64 = 0x8000_0000;
@@ -168,15 +169,17 @@ fn i3_no_entry_points_to_a_freed_page_after_racing_invalidations() {
     let host = host_with(64 * MIB);
     let vm = normal(&host, CpuFacts::default());
     let slot = vm.add_memory(Ipa::new(BASE), SIZE).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = Together::default();
     let taken = AtomicU64::new(0);
     thread::scope(|scope| {
+        let _part = stop.part();
         for cpu in 0..3 {
             let (vm, stop) = (&vm, &stop);
             scope.spawn(move || {
                 let mut vcpu = vm.new_vcpu();
                 let mut dice = Dice(cpu);
-                while !stop.load(Ordering::Relaxed) {
+                let _part = stop.part();
+                while stop.goes_on() {
                     let ipa = BASE + dice.roll(PAGES) * PAGE_SIZE + cpu * 8;
                     let kind = match dice.roll(4) {
                         0 => Access::Read,
@@ -192,6 +195,7 @@ fn i3_no_entry_points_to_a_freed_page_after_racing_invalidations() {
         // Until pages have been taken from guests that were really running.
         let mut round = 0;
         while round < 400 || taken.load(Ordering::Relaxed) < 50 {
+            stop.check();
             round += 1;
             let first = dice.roll(PAGES);
             let count = 1 + dice.roll(40).min(PAGES - first - 1);
@@ -212,7 +216,7 @@ fn i3_no_entry_points_to_a_freed_page_after_racing_invalidations() {
                 _ => (),
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.stop();
     });
     assert!(taken.load(Ordering::Relaxed) > 0);
     check_no_stale(&vm);
@@ -230,8 +234,9 @@ fn migration_under_load_loses_no_write() {
     let host = host_with(64 * MIB);
     let vm = normal(&host, CpuFacts::default());
     vm.add_memory(Ipa::new(BASE), SIZE).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = Together::default();
     thread::scope(|scope| {
+        let _part = stop.part();
         for cpu in 0..2 {
             let (vm, stop) = (&vm, &stop);
             scope.spawn(move || {
@@ -239,7 +244,8 @@ fn migration_under_load_loses_no_write() {
                 let mut dice = Dice(cpu);
                 let mut model = vec![0; usize::try_from(PAGES).unwrap()];
                 let mut count = 0;
-                while !stop.load(Ordering::Relaxed) {
+                let _part = stop.part();
+                while stop.goes_on() {
                     let page = dice.roll(PAGES);
                     let ipa = BASE + page * PAGE_SIZE + cpu * 8;
                     let mine = &mut model[usize::try_from(page).unwrap()];
@@ -256,7 +262,7 @@ fn migration_under_load_loses_no_write() {
             vm.migrate(Gfn::new(BASE / PAGE_SIZE + first), 1 + dice.roll(8));
             thread::sleep(Duration::from_micros(100));
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.stop();
     });
     check_no_stale(&vm);
 }
@@ -267,10 +273,12 @@ fn the_vmms_writes_survive_migration() {
     let host = host_with(64 * MIB);
     let vm = normal(&host, CpuFacts::default());
     vm.add_memory(Ipa::new(BASE), SIZE).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = Together::default();
     thread::scope(|scope| {
+        let _part = stop.part();
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
+            let _part = stop.part();
+            while stop.goes_on() {
                 vm.migrate(Gfn::new(BASE / PAGE_SIZE), 2);
                 thread::sleep(Duration::from_micros(50));
             }
@@ -282,7 +290,7 @@ fn the_vmms_writes_survive_migration() {
             vm.read(at, &mut found).unwrap();
             assert_eq!(u64::from_le_bytes(found), count);
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.stop();
     });
 }
 
@@ -325,14 +333,16 @@ fn r4_r6_parallel_faults_of_a_realm_all_succeed() {
 fn r9_conversions_race_with_faults_and_invalidation() {
     let host = host_with(64 * MIB);
     let (vm, rec) = running(&host, SIZE);
-    let stop = AtomicBool::new(false);
+    let stop = Together::default();
     let private = PAGES / 2;
     thread::scope(|scope| {
+        let _part = stop.part();
         for cpu in 0..2 {
             let (vm, stop) = (&vm, &stop);
             scope.spawn(move || {
                 let mut dice = Dice(cpu);
-                while !stop.load(Ordering::Relaxed) {
+                let _part = stop.part();
+                while stop.goes_on() {
                     touch(vm, BASE + dice.roll(private) * PAGE_SIZE).unwrap();
                 }
             });
@@ -340,7 +350,8 @@ fn r9_conversions_race_with_faults_and_invalidation() {
         let (vm, stop, host, rec) = (&vm, &stop, &host, &rec);
         scope.spawn(move || {
             let mut dice = Dice(3);
-            while !stop.load(Ordering::Relaxed) {
+            let _part = stop.part();
+            while stop.goes_on() {
                 let first = Gfn::new(BASE / PAGE_SIZE + dice.roll(PAGES - 16));
                 vm.migrate(first, 16);
                 thread::sleep(Duration::from_micros(500));
@@ -365,7 +376,7 @@ fn r9_conversions_race_with_faults_and_invalidation() {
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.stop();
     });
     finish(&vm, &rec);
     assert_eq!(host.pages().stats().delegated, 0);

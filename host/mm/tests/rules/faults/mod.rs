@@ -8,7 +8,7 @@ mod mapping;
 mod special;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::vec::Vec;
 
