@@ -10,11 +10,13 @@ use crate::failure::Failure;
 use crate::system::{self, Counter, CounterRequest, nanoseconds};
 
 /// Steps of a piece of work.
-const WORK: u64 = 100_000;
+const WORK: u64 = 2_000_000;
 /// Cycles from one overflow to the next: some milliseconds.
 const PERIOD: u64 = 10_000_000;
 /// Overflows to wait for on each CPU.
 const OVERFLOWS: u32 = 5;
+/// No CPU has more cycles in a nanosecond.
+const FASTEST: u64 = 16;
 /// An overflow that takes longer is lost, in nanoseconds.
 const LATE: u64 = 60_000_000_000;
 
@@ -55,13 +57,14 @@ pub(crate) fn check() -> Result<Report, Failure> {
     }
 }
 
-/// The counter goes forward while it is on, and stands still while it is not.
+/// The counter goes forward while it is on, no faster than a CPU is, and stands still while it is off.
 fn count(cpu: usize) -> Result<u64, Failure> {
     let counter = Counter::open(&CounterRequest::cycles(0))?;
     work();
     if counter.read()? != 0 {
         return Err(Failure::OnCpu(cpu, "the counter counts before it is on"));
     }
+    let began = nanoseconds();
     counter.enable()?;
     work();
     let first = counter.read()?;
@@ -69,7 +72,11 @@ fn count(cpu: usize) -> Result<u64, Failure> {
     let second = counter.read()?;
     counter.disable()?;
     let last = counter.read()?;
+    let took = nanoseconds() - began;
     work();
+    if last > took.saturating_mul(FASTEST) {
+        return Err(Failure::OnCpu(cpu, "the counter jumps"));
+    }
     if first == 0 || second <= first || last < second {
         return Err(Failure::OnCpu(cpu, "the counter does not count"));
     }

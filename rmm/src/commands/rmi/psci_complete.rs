@@ -17,7 +17,8 @@ use crate::rec::{RecState, Runnable};
 /// `calling_state`, `target_align`, `target_bound`, `target_state`, `pending`, `owner`, `target`,
 /// `status`.
 ///
-/// A caller that runs has no call pending.
+/// A caller that runs has no call pending. A status that is not permitted leaves the call pending, to be
+/// completed with another one: only a command that succeeds changes anything (specification, B1.6, B1.9).
 pub(crate) fn complete<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
