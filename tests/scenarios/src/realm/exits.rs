@@ -24,6 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("realm_exit_wfe_trapped", wfe_trapped),
     row("realm_exit_mmio_loads", mmio_loads),
     row("realm_exit_mmio_stores", mmio_stores),
+    row("realm_exit_mmio_any_register", mmio_any_register),
     row("realm_exit_mmio_retried", mmio_retried),
     row("realm_exit_mmio_not_described", mmio_not_described),
     row("realm_exit_mmio_registers", mmio_registers),
@@ -184,6 +185,41 @@ fn mmio_stores(w: &mut World<'_>) -> Outcome {
             "{report:x?}"
         );
     }
+    Ok(())
+}
+
+/// Which register an access is about is the Realm's own business: the Host sees the value only.
+fn mmio_any_register(w: &mut World<'_>) -> Outcome {
+    /// x15, in the field Rt of the instruction.
+    const RT: u32 = 15;
+    const OTHER: u64 = 7;
+    const VALUE: u64 = 0x8182_8384_F5F6_F7F8;
+    let payload = Payload::one(w)?;
+    let hpfar = (payload.realm.unprotected() + DEVICE) >> 8;
+    let access = |instruction: u32, value: u64| {
+        let mut registers = first(OTHER, SHARED_VIEW + DEVICE);
+        registers[RT as usize] = value;
+        Command::Run {
+            instruction: instruction | RT,
+            registers,
+        }
+    };
+    let doubleword = DATA << 26 | 1 << 24 | 0b11 << 22 | 1 << 15 | 0b100;
+    let exit = payload.exit(w, access(LDR_X0, 0))?;
+    require_only(&exit, doubleword | exit.esr & 0b11, 0, hpfar, [0; 2])?;
+    let mut enter = RecEnter::default();
+    enter.complete_mmio_read(VALUE);
+    let report = payload.resume(w, &enter)?;
+    let loaded = (report.registers[0], report.registers[RT as usize]);
+    check!(loaded == (OTHER, VALUE), "{report:x?}");
+    let exit = payload.exit(w, access(STR_X0, VALUE))?;
+    let esr = doubleword | 1 << 6 | exit.esr & 0b11;
+    require_only(&exit, esr, 0, hpfar, [VALUE, 0])?;
+    let mut enter = RecEnter::default();
+    enter.complete_mmio_write();
+    let report = payload.resume(w, &enter)?;
+    let kept = (report.registers[0], report.registers[RT as usize]);
+    check!(kept == (OTHER, VALUE), "{report:x?}");
     Ok(())
 }
 
