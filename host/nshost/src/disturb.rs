@@ -5,6 +5,8 @@
 //! which pages a normal VM writes, and it takes random pages away. A Realm only loses pages that it
 //! shares with the host, because the others cannot be taken without their data.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use host_mm::addr::{Gfn, PAGE_SHIFT, PAGE_SIZE, PAGES_PER_2M};
 use host_mm::host::Counter;
 use host_mm::realm::Realm;
@@ -13,6 +15,7 @@ use host_vmm::bundle::Options;
 use host_vmm::machine::RAM_BASE;
 use host_vmm::vm::Vm;
 use log::info;
+use rmi::ExitReason;
 
 use crate::guest::Events;
 use crate::machine::Machine;
@@ -25,6 +28,9 @@ const STEP_MILLISECONDS: u64 = 100;
 const STEPS_OF_A_PHASE: u64 = 20;
 /// Steps after which the log is read.
 const STEPS_OF_A_READING: u64 = 5;
+/// Exits, but for interrupts, that a guest makes between two ranges that are taken away: one that is
+/// slow, because the machine is, is not disturbed more for that.
+const EXITS_OF_A_RANGE: u64 = 128;
 /// Most pages that are taken away at a time.
 const MOST_PAGES: u64 = 32;
 
@@ -39,6 +45,8 @@ pub(crate) struct Disturbances {
     unmapped: Counter,
     /// Pages moved elsewhere in host memory.
     moved: Counter,
+    /// Exits of the guest when a range was last taken away.
+    exits: AtomicU64,
 }
 
 impl Disturbances {
@@ -101,7 +109,7 @@ pub(crate) fn run(
             if options.contains(Options::DIRTY_LOG) && !is_copied {
                 target.log(step);
             }
-            if options.contains(Options::INVALIDATE) {
+            if options.contains(Options::INVALIDATE) && target.has_gone_on() {
                 target.take_away(&mut random);
             }
         }
@@ -139,6 +147,17 @@ impl Target<'_, '_> {
                 self.memory.stop_logging(&slot);
             }
         }
+    }
+
+    /// Tells whether the guest has made enough exits since the last time it was so.
+    fn has_gone_on(&self) -> bool {
+        let exits = self.vm.counters().exits(ExitReason::Sync);
+        let last = &self.counters.exits;
+        let has_gone_on = exits >= last.load(Ordering::Relaxed) + EXITS_OF_A_RANGE;
+        if has_gone_on {
+            last.store(exits, Ordering::Relaxed);
+        }
+        has_gone_on
     }
 
     /// Unmaps a few pages, and every other time gives the guest other host pages with the same
