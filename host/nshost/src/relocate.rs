@@ -18,11 +18,11 @@ use crate::machine::Machine;
 use crate::timer;
 
 /// The guest is paused when a round has copied at most this many pages.
-const FEW_PAGES: u64 = 64;
+const FEW_PAGES: u64 = 128;
 /// It is paused after so many rounds in any case: it may write faster than it can be copied.
 const MOST_ROUNDS: usize = 16;
 /// The first round begins when this part of the guest's memory is in use: one in so many pages.
-const PART_IN_USE: u64 = 2;
+const PART_IN_USE: u64 = 3;
 
 /// A guest that is being moved.
 pub(crate) struct Relocation<'a, 'h> {
