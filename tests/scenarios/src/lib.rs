@@ -21,6 +21,7 @@ extern crate alloc;
 pub mod bench;
 mod beside;
 mod contract;
+mod cut;
 pub mod desc;
 mod lifecycle;
 mod outcome;

@@ -9,6 +9,7 @@ use super::common::{self, State, wrong_granules};
 use super::conditions::{params_align, params_bound, params_pas, rd_align, rd_bound};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
+use crate::cut;
 use crate::outcome::{Outcome, Reply, Stop};
 use crate::port::{Capabilities, GRANULE, Place};
 use crate::world::{RealmPlan, World, realm_of};
@@ -290,7 +291,9 @@ fn rd_beside_roots(w: &mut World<'_>) -> Outcome {
 
 /// The page of parameters can go away halfway through the copy.
 fn params_pas_halfway(w: &mut World<'_>) -> Outcome {
-    w.need(Capabilities::FAULT_HALFWAY, "no copy can be cut")?;
+    if !w.can_cut() {
+        return cut::realm_create(w);
+    }
     let call = base(w)?;
     crate::Snapshot::take(w, crate::snapshot::Depth::Calls)?;
     for bytes in [0, 8, 0x808, 4088] {

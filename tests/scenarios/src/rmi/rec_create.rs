@@ -12,8 +12,8 @@ use super::conditions::{
 };
 use crate::check;
 use crate::contract::{Call, contract, refuse};
+use crate::cut;
 use crate::outcome::{Outcome, Reply, Stop};
-use crate::port::Capabilities;
 use crate::world::{Realm, RealmPlan, Rec, Runnable, World, rec_mpidr};
 
 fn call_for(w: &mut World<'_>, realm: &Realm) -> Outcome<Call> {
@@ -62,11 +62,11 @@ fn rec_state(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
 fn num_recs(w: &mut World<'_>, c: &mut Call) -> Outcome<Reply> {
     let realm = first_realm(w)?;
     let greatest = w.features()?.max_recs();
+    let (rd, params_ptr) = (realm.rd, w.granule()?);
     for index in 0..greatest {
+        let params = w.rec_params(&realm, index, Runnable::No)?;
+        w.write_page(params_ptr, &params)?;
         let rec = w.delegated()?;
-        edit(w, c, |params| params.mpidr = rec_mpidr(index))?;
-        let params_ptr = c.get("params_ptr");
-        let rd = realm.rd;
         w.ok(Command::RecCreate {
             rd,
             rec,
@@ -236,7 +236,9 @@ fn num_aux_absurd(w: &mut World<'_>) -> Outcome {
 
 /// The page of parameters can go away halfway through the copy.
 fn params_pas_halfway(w: &mut World<'_>) -> Outcome {
-    w.need(Capabilities::FAULT_HALFWAY, "no copy can be cut")?;
+    if !w.can_cut() {
+        return cut::rec_create(w);
+    }
     let call = base(w)?;
     for bytes in [0, 0x100, 0x308, 0x800] {
         w.port.fault_after(Some(bytes));

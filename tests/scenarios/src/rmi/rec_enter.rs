@@ -10,6 +10,7 @@ use super::common::{State, misalign, out_of_bound, wrong_granules};
 use super::conditions::{rec_align, rec_bound, rec_gran_state, rec_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
+use crate::cut;
 use crate::outcome::{Outcome, Reply};
 use crate::port::Capabilities;
 use crate::realm::RealmAction;
@@ -121,7 +122,9 @@ fn clear_fields(exit: &mut RecExit) {
 
 /// The page can go away halfway through the copy of the first half.
 fn run_pas_halfway(w: &mut World<'_>) -> Outcome {
-    w.need(Capabilities::FAULT_HALFWAY, "no copy can be cut")?;
+    if !w.can_cut() {
+        return cut::rec_enter(w);
+    }
     let call = base(w)?;
     for bytes in [0, 0x208, 0x300] {
         w.port.fault_after(Some(bytes));
@@ -134,10 +137,10 @@ fn run_pas_halfway(w: &mut World<'_>) -> Outcome {
 
 /// The page can go away while the exit is written: the call fails, and the Realm has run.
 fn exit_pas(w: &mut World<'_>) -> Outcome {
-    w.need(
-        Capabilities::FAULT_HALFWAY | Capabilities::RUN,
-        "no copy can be cut",
-    )?;
+    if !w.can_cut() {
+        return cut::rec_exit(w);
+    }
+    w.need(Capabilities::RUN, "no Realm can be run")?;
     let (_, rec) = w.running_realm()?;
     w.port.fault_after(Some(0x800 + 0x80));
     let mut enter = RecEnter::default();
