@@ -3,15 +3,16 @@
 
 //! `RMI_REALM_DESTROY`.
 
-use rmi::{Command, CommandId};
+use rmi::{Command, CommandId, ExitReason};
 
-use super::common::{State, wrong_granules};
+use super::common::{BLOCK_1G, State, wrong_granules};
 use super::conditions::{rd_align, rd_bound, rd_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
 use crate::port::GRANULE;
-use crate::world::{RealmPlan, Runnable, World};
+use crate::realm::RealmAction;
+use crate::world::{Realm, RealmPlan, Rec, Runnable, World};
 
 fn base(w: &mut World<'_>) -> Outcome<Call> {
     let rd = w.realm()?.rd;
@@ -74,6 +75,53 @@ fn not_live_by_unprotected(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// What the TLBs know of a Realm that is gone is not the next one's with its VMID: here of memory of the
+/// Host in a starting table, which `RMI_REALM_DESTROY` does not ask to be unmapped.
+fn vmid_used_again(w: &mut World<'_>) -> Outcome {
+    const VALUE: u64 = 0x5EED_1234;
+    let page = w.page(&[VALUE; 512])?;
+    let (block, offset) = (page & !(BLOCK_1G - 1), page & (BLOCK_1G - 1));
+    let (first, rec) = reader(w, None, |w, realm| {
+        w.map(realm, realm.unprotected(), 1, block)?;
+        Ok(())
+    })?;
+    let load = RealmAction::Load {
+        ipa: first.unprotected() + offset,
+    };
+    let [value, ..] = w.act_done(&rec, load)?.registers;
+    check!(value == VALUE, "the Realm read {value:#x}");
+    w.ok(Command::RecDestroy { rec: rec.rec })?;
+    w.recs.clear();
+    // All but the starting tables, so that the memory of the Host is still mapped at the end.
+    w.clear_protected(&first)?;
+    w.ok(Command::RealmDestroy { rd: first.rd })?;
+    w.realms.clear();
+    w.tables.clear();
+
+    let (_, rec) = reader(w, Some(first.vmid), |_, _| Ok(()))?;
+    let exit = w.act_exit(&rec, load)?;
+    let is_abort = exit.reason() == Some(ExitReason::Sync) && exit.syndrome().is_data_abort();
+    check!(is_abort, "exit {}, esr {:#x}", exit.exit_reason, exit.esr);
+    Ok(())
+}
+
+/// Creates an active Realm with a REC.
+fn reader(
+    w: &mut World<'_>,
+    vmid: Option<u16>,
+    prepare: impl FnOnce(&mut World<'_>, &Realm) -> Outcome,
+) -> Outcome<(Realm, Rec)> {
+    let realm = w.realm_with(&RealmPlan {
+        vmid,
+        ..RealmPlan::default()
+    })?;
+    w.load_program(&realm)?;
+    prepare(w, &realm)?;
+    let rec = w.rec(&realm, Runnable::Yes)?;
+    w.activate(&realm)?;
+    Ok((realm, rec))
+}
+
 /// An active Realm and one that is off can be destroyed too.
 fn in_every_state(w: &mut World<'_>) -> Outcome {
     let active = w.realm()?;
@@ -94,6 +142,6 @@ contract! {
     conditions { rd_align rd_bound rd_state realm_live }
     orders { rd_bound < realm_live rd_state < realm_live }
     others {
-        success live_by_rec live_by_last_table not_live_by_unprotected in_every_state wrong_rd
+        success live_by_rec live_by_last_table not_live_by_unprotected vmid_used_again in_every_state wrong_rd
     }
 }

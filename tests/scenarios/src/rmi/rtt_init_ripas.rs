@@ -3,15 +3,17 @@
 
 //! `RMI_RTT_INIT_RIPAS`.
 
-use rmi::{Command, CommandId};
+use rmi::{Command, CommandId, RsiCommand};
 
 use super::common::{
     BLOCK_1G, BLOCK_2M, PAGE, State, first_realm, realm_with_tables, wrong_granules,
 };
 use super::conditions::{rd_align, rd_bound, rd_state, realm_state};
+use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
-use crate::world::{Realm, World};
+use crate::realm::RealmAction;
+use crate::world::{Realm, Runnable, World};
 
 fn init(realm: &Realm, base: u64, top: u64) -> Command {
     Command::RttInitRipas {
@@ -135,6 +137,40 @@ fn again(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// Each entry is measured by itself, however many one call declares, and in its place.
+fn measured_per_entry(w: &mut World<'_>) -> Outcome {
+    let together = rim_after(w, &[(0, 4)])?;
+    let one_by_one = rim_after(w, &[(0, 1), (1, 2), (2, 3), (3, 4)])?;
+    check!(
+        together == one_by_one,
+        "{together:x?} of one call, {one_by_one:x?} of one for each entry"
+    );
+    for other in [&[(0, 3)][..], &[(1, 5)], &[(2, 4), (0, 2)], &[]] {
+        let rim = rim_after(w, other)?;
+        check!(rim != together, "{other:?} is measured like (0, 4)");
+    }
+    Ok(())
+}
+
+/// Returns the initial measurement of a Realm after the declaration of these pages.
+fn rim_after(w: &mut World<'_>, pages: &[(u64, u64)]) -> Outcome<[u64; 8]> {
+    let realm = w.realm()?;
+    w.load_program(&realm)?;
+    w.tables(&realm, 0, 3)?;
+    for (base, top) in pages {
+        w.init_ripas(&realm, base * PAGE, top * PAGE)?;
+    }
+    let rec = w.rec(&realm, Runnable::Yes)?;
+    w.activate(&realm)?;
+    let read = RealmAction::smc(&[RsiCommand::MeasurementRead.fid(), 0]);
+    let [status, rim @ .., _, _] = w.act_done(&rec, read)?.registers;
+    check!(status == 0, "RSI_MEASUREMENT_READ {status:#x}");
+    w.ok(Command::RecDestroy { rec: rec.rec })?;
+    w.recs.retain(|(_, known)| known.rec != rec.rec);
+    w.destroy_realm(&realm)?;
+    Ok(rim)
+}
+
 /// A table in the way is found at its own level only: the walk goes on into it.
 fn into_table(w: &mut World<'_>) -> Outcome {
     let realm = realm_with_tables(w)?;
@@ -182,7 +218,7 @@ contract! {
         top_gran_align < no_progress
     }
     others {
-        success to_end_of_table stops_at_table stops_at_page rounds_down to_end_of_half again into_table
+        success to_end_of_table stops_at_table stops_at_page rounds_down to_end_of_half again measured_per_entry into_table
         base_not_a_granule sizes wrong_rd
     }
 }

@@ -62,6 +62,11 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Empties the protected half of a Realm.
+    pub(crate) fn clear_protected(&mut self, realm: &Realm) -> Outcome {
+        self.clear(realm, 0, realm.unprotected(), realm.start)
+    }
+
     /// Empties the part [ipa, end) of a Realm, whose entries are in tables of `level`, or in several
     /// starting tables.
     fn clear(&mut self, realm: &Realm, mut ipa: u64, end: u64, level: i64) -> Outcome {
