@@ -235,7 +235,7 @@ impl Vm {
         taken
     }
 
-    /// Prints a partial line of the guest's console that is older than a second.
+    /// Prints a partial line of the guest's console to which nothing has come for a second.
     ///
     /// The host calls this about once a second, from any PE.
     pub fn flush_console(&self, host: &impl Host) {

@@ -17,7 +17,8 @@ pub const LINE_BYTES: usize = 240;
 pub struct LineAssembler {
     bytes: Vec<u8, LINE_BYTES>,
     escape: Escape,
-    started_at: u64,
+    /// When the last byte came.
+    last_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +39,7 @@ impl LineAssembler {
         match byte {
             b'\n' => self.emit(&mut sink),
             b'\t' | 0x20..=0x7E | 0x80.. => {
-                if self.bytes.is_empty() {
-                    self.started_at = now;
-                }
+                self.last_at = now;
                 // An emitted line leaves room, so the byte after it always fits.
                 let _ = self.bytes.push(byte);
                 if self.bytes.is_full() {
@@ -51,9 +50,9 @@ impl LineAssembler {
         }
     }
 
-    /// Hands out a partial line that began at least `age` ticks before `now`.
+    /// Hands out a partial line whose last byte came at least `age` ticks before `now`.
     pub fn flush_older(&mut self, now: u64, age: u64, mut sink: impl FnMut(&str)) {
-        if !self.bytes.is_empty() && now.saturating_sub(self.started_at) >= age {
+        if !self.bytes.is_empty() && now.saturating_sub(self.last_at) >= age {
             self.emit(&mut sink);
         }
     }

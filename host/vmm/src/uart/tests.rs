@@ -154,6 +154,16 @@ fn lines_end_at_line_feeds() {
 }
 
 #[test]
+fn slow_lines_are_not_cut() {
+    let (mut assembler, _) = assembled(b"t");
+    assembler.push(b'w', 14, |line| panic!("{line}"));
+    assembler.flush_older(18, 5, |line| panic!("{line}"));
+    let mut rest = Vec::new();
+    assembler.flush_older(19, 5, |line| rest.push(line.to_string()));
+    assert_eq!(rest, ["tw"]);
+}
+
+#[test]
 fn lines_carry_no_control_characters() {
     let (_, lines) = assembled(b"\x1b[1;31mred\x1b[0m\x07 a\tb \xFF\xC3\xA9\n\x1b7x\n\x1b[3\nz\n");
     assert_eq!(lines, ["red a\tb ?\u{e9}", "x", "", "z"]);
