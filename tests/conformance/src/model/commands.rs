@@ -13,7 +13,7 @@ use scenarios::Reply;
 
 use super::enter::ExitExpected;
 use super::step::Page;
-use super::tree::Found;
+use super::tree::Entry;
 use super::verdict::Verdict;
 use super::{GRANULE, Model, Realm, Use};
 
@@ -98,8 +98,7 @@ impl Model {
             Command::RealmActivate { rd } => self.realm_activate(rd, v),
             Command::RealmDestroy { rd } => self.realm_destroy(rd, v),
             Command::RecAuxCount { rd } => {
-                self.named(v, RD, rd, Use::Rd);
-                let realm = self.realms.get(&rd)?;
+                let realm = self.realm_named(v, rd)?;
                 Some(Reply::SUCCESS.with(1, realm.aux_count))
             }
             Command::RecCreate {
@@ -160,6 +159,12 @@ impl Model {
         }
     }
 
+    /// Finds the Realm that the call names, or notes what is wrong with its `rd`.
+    fn realm_named(&self, v: &mut Verdict, rd: u64) -> Option<&Realm> {
+        self.named(v, RD, rd, Use::Rd);
+        self.realms.get(&rd)
+    }
+
     /// Notes what is wrong with a page of the Host that the call names.
     pub(super) fn host_page(&self, v: &mut Verdict, [align, bound, pas]: Names, at: u64) {
         v.input_if(!at.is_multiple_of(GRANULE), align);
@@ -190,10 +195,25 @@ impl Model {
     }
 }
 
-fn with_top(realm: &Realm, ipa: u64, found: Found, top: Option<usize>) -> Reply {
+/// Walks to the entry at `ipa` and `level`, or notes why the walk ends above or why the entry will not do;
+/// both put the end of what is not live into register `top`.
+fn reach(
+    v: &mut Verdict,
+    realm: &Realm,
+    (ipa, level): (u64, i64),
+    top: Option<usize>,
+    is_wanted: impl Fn(Entry) -> bool,
+) -> Option<Entry> {
+    let found = realm.tree.walk(ipa, level);
+    let condition = if found.level != level {
+        "rtt_walk"
+    } else if !is_wanted(found.entry) {
+        "rtte_state"
+    } else {
+        return Some(found.entry);
+    };
     let reply = Reply::rtt(found.level);
-    match top {
-        Some(register) => reply.with(register, realm.tree.skip_non_live(found.level, ipa)),
-        None => reply,
-    }
+    let with_top = top.map(|top| reply.with(top, realm.tree.skip_non_live(found.level, ipa)));
+    v.add(condition, with_top.unwrap_or(reply));
+    None
 }

@@ -5,7 +5,7 @@
 
 use scenarios::Reply;
 
-use super::{RD, with_top};
+use super::{RD, reach};
 use crate::model::step::Page;
 use crate::model::tree::{Entry, size};
 use crate::model::verdict::Verdict;
@@ -20,16 +20,8 @@ impl Model {
             v.add("ipa_bound", Reply::input());
             return None;
         }
-        let found = realm.tree.walk(ipa, 3);
-        match found.entry {
-            Entry::Unassigned { ripas } if found.level == 3 => Some(ripas),
-            _ => {
-                let is_page = found.level == 3;
-                let name = if is_page { "rtte_state" } else { "rtt_walk" };
-                v.add(name, Reply::rtt(found.level));
-                None
-            }
-        }
+        let is_free = |entry| matches!(entry, Entry::Unassigned { .. });
+        reach(v, realm, (ipa, 3), None, is_free)?.ripas()
     }
 
     pub(super) fn data_create(
@@ -47,8 +39,7 @@ impl Model {
             data,
             Use::Delegated,
         );
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         if realm.life != Life::New {
             v.add("realm_state", Reply::realm(0));
         }
@@ -85,8 +76,7 @@ impl Model {
             data,
             Use::Delegated,
         );
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         let ripas = self.page_place(v, realm, (data, ipa));
         if !v.is_empty() {
             return None;
@@ -99,18 +89,12 @@ impl Model {
     }
 
     pub(super) fn data_destroy(&mut self, rd: u64, ipa: u64, v: &mut Verdict) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         v.input_if(!ipa.is_multiple_of(GRANULE), "ipa_align");
         v.input_if(!realm.tree.is_protected(ipa), "ipa_bound");
         if realm.tree.is_protected(ipa) {
-            let found = realm.tree.walk(ipa, 3);
-            let reply = with_top(realm, ipa, found, Some(2));
-            if found.level != 3 {
-                v.add("rtt_walk", reply);
-            } else if !matches!(found.entry, Entry::Assigned { .. }) {
-                v.add("rtte_state", reply);
-            }
+            let is_page = |entry| matches!(entry, Entry::Assigned { .. });
+            reach(v, realm, (ipa, 3), Some(2), is_page);
         }
         if !v.is_empty() {
             return None;
@@ -133,8 +117,7 @@ impl Model {
         top: u64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         v.input_if(top <= base, "size_valid");
         v.input_if(top.wrapping_sub(GRANULE) >= realm.tree.half(), "top_bound");
         v.input_if(!top.is_multiple_of(GRANULE), "top_gran_align");

@@ -5,7 +5,7 @@
 
 use scenarios::Reply;
 
-use super::{RD, with_top};
+use super::{RD, reach};
 use crate::model::tree::{Entry, desc_address, size};
 use crate::model::verdict::Verdict;
 use crate::model::{Model, Realm, Use};
@@ -42,12 +42,8 @@ impl Model {
         let realm = self.realms.get(&rd)?;
         v.input_if(!realm.tree.is_lpa2 && rtt >= 1 << 48, "rtt_bound2");
         if self.placed(v, realm, ipa, level, 1) {
-            let found = realm.tree.walk(ipa, level - 1);
-            if found.level != level - 1 {
-                v.add("rtt_walk", Reply::rtt(found.level));
-            } else if matches!(found.entry, Entry::Table { .. }) {
-                v.add("rtte_state", Reply::rtt(found.level));
-            }
+            let is_free = |entry| !matches!(entry, Entry::Table { .. });
+            reach(v, realm, (ipa, level - 1), None, is_free);
         }
         if !v.is_empty() {
             return None;
@@ -68,18 +64,10 @@ impl Model {
         if !self.placed(v, realm, ipa, level, 1) {
             return None;
         }
-        let found = realm.tree.walk(ipa, level - 1);
-        let reply = with_top(realm, ipa, found, top);
-        if found.level != level - 1 {
-            v.add("rtt_walk", reply);
-            return None;
-        }
-        match found.entry {
+        let is_table = |entry| matches!(entry, Entry::Table { .. });
+        match reach(v, realm, (ipa, level - 1), top, is_table)? {
             Entry::Table { pa } => Some(pa),
-            _ => {
-                v.add("rtte_state", reply);
-                None
-            }
+            _ => None,
         }
     }
 
@@ -90,8 +78,7 @@ impl Model {
         level: i64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         let pa = self.child(v, realm, (ipa, level), Some(2))?;
         if v.is_empty() && realm.tree.is_table_live(level, ipa) {
             v.add("rtt_live", Reply::rtt(level).with(2, ipa));
@@ -118,8 +105,7 @@ impl Model {
         level: i64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         let pa = self.child(v, realm, (ipa, level), None)?;
         if !v.is_empty() {
             return None;
@@ -153,8 +139,7 @@ impl Model {
         desc: u64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         let address_bits = if realm.tree.is_lpa2 {
             0x0003_FFFF_FFFF_F300
         } else {
@@ -169,12 +154,8 @@ impl Model {
             );
         }
         if self.placed_ns(v, realm, ipa, level) {
-            let found = realm.tree.walk(ipa, level);
-            if found.level != level {
-                v.add("rtt_walk", Reply::rtt(found.level));
-            } else if found.entry != Entry::UnassignedNs {
-                v.add("rtte_state", Reply::rtt(found.level));
-            }
+            let is_free = |entry| entry == Entry::UnassignedNs;
+            reach(v, realm, (ipa, level), None, is_free);
         }
         if !v.is_empty() {
             return None;
@@ -191,16 +172,10 @@ impl Model {
         level: i64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         if self.placed_ns(v, realm, ipa, level) {
-            let found = realm.tree.walk(ipa, level);
-            let reply = with_top(realm, ipa, found, Some(1));
-            if found.level != level {
-                v.add("rtt_walk", reply);
-            } else if !matches!(found.entry, Entry::AssignedNs { .. }) {
-                v.add("rtte_state", reply);
-            }
+            let is_mapped = |entry| matches!(entry, Entry::AssignedNs { .. });
+            reach(v, realm, (ipa, level), Some(1), is_mapped);
         }
         if !v.is_empty() {
             return None;
@@ -217,8 +192,7 @@ impl Model {
         level: i64,
         v: &mut Verdict,
     ) -> Option<Reply> {
-        self.named(v, RD, rd, Use::Rd);
-        let realm = self.realms.get(&rd)?;
+        let realm = self.realm_named(v, rd)?;
         self.placed(v, realm, ipa, level, 0);
         if !v.is_empty() {
             return None;
