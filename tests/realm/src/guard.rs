@@ -22,7 +22,6 @@ global_asm!(
     fix_up_pstate = const offset_of!(Cpu, fix_up_pstate),
     slots = const MAX_VCPUS,
 );
-global_asm!(include_str!("run_all.S"));
 
 /// Values of x0 to x17.
 pub(crate) type Registers = [u64; REGISTERS];

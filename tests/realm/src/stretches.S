@@ -20,27 +20,9 @@
 .global stretch_\name
 stretch_\name:
     sub     sp, sp, #368
-    stp     x19, x20, [sp, #256]
-    stp     x21, x22, [sp, #272]
-    stp     x23, x24, [sp, #288]
-    stp     x25, x26, [sp, #304]
-    stp     x27, x28, [sp, #320]
-    stp     x29, x30, [sp, #336]
+    kept_registers stp, 256
     str     x0, [sp, #352]
-    ldp     x2, x3, [x0, #8 * 2]
-    ldp     x4, x5, [x0, #8 * 4]
-    ldp     x6, x7, [x0, #8 * 6]
-    ldp     x8, x9, [x0, #8 * 8]
-    ldp     x10, x11, [x0, #8 * 10]
-    ldp     x12, x13, [x0, #8 * 12]
-    ldp     x14, x15, [x0, #8 * 14]
-    ldp     x16, x17, [x0, #8 * 16]
-    ldp     x18, x19, [x0, #8 * 18]
-    ldp     x20, x21, [x0, #8 * 20]
-    ldp     x22, x23, [x0, #8 * 22]
-    ldp     x24, x25, [x0, #8 * 24]
-    ldp     x26, x27, [x0, #8 * 26]
-    ldp     x28, x29, [x0, #8 * 28]
+    load_x2_to_x29
     ldr     x30, [x0, #8 * 30]
     add     x1, x0, #{memory}
     ldr     x0, [x0]
@@ -59,31 +41,12 @@ stretch_\name\()_end:
 stretch_leave:
     str     x30, [sp, #0]
     ldr     x30, [sp, #352]
-    stp     x0, x1, [x30, #8 * 0]
-    stp     x2, x3, [x30, #8 * 2]
-    stp     x4, x5, [x30, #8 * 4]
-    stp     x6, x7, [x30, #8 * 6]
-    stp     x8, x9, [x30, #8 * 8]
-    stp     x10, x11, [x30, #8 * 10]
-    stp     x12, x13, [x30, #8 * 12]
-    stp     x14, x15, [x30, #8 * 14]
-    stp     x16, x17, [x30, #8 * 16]
-    stp     x18, x19, [x30, #8 * 18]
-    stp     x20, x21, [x30, #8 * 20]
-    stp     x22, x23, [x30, #8 * 22]
-    stp     x24, x25, [x30, #8 * 24]
-    stp     x26, x27, [x30, #8 * 26]
-    stp     x28, x29, [x30, #8 * 28]
+    store_x0_to_x29
     ldr     x0, [sp, #0]
     mrs     x1, nzcv
     str     x0, [x30, #8 * 30]
     str     x1, [x30, #{nzcv}]
-    ldp     x19, x20, [sp, #256]
-    ldp     x21, x22, [sp, #272]
-    ldp     x23, x24, [sp, #288]
-    ldp     x25, x26, [sp, #304]
-    ldp     x27, x28, [sp, #320]
-    ldp     x29, x30, [sp, #336]
+    kept_registers ldp, 256
     add     sp, sp, #368
     ret
 

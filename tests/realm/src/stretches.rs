@@ -20,6 +20,9 @@ use crate::entry::MAX_VCPUS;
 use crate::machine::RSI_VERSION;
 
 global_asm!(
+    include_str!("all_registers.S"),
+    // For guard.rs, with the same macros.
+    include_str!("run_all.S"),
     include_str!("stretches.S"),
     memory = const offset_of!(Block, memory),
     nzcv = const 8 * NZCV,
