@@ -106,7 +106,7 @@ impl Generator {
     fn call(&mut self, model: &Model) -> Step {
         let (command, page) = self.command(model);
         let mut registers = command.encode();
-        if self.rng.percent(6) {
+        if self.rng.percent(8) {
             let inputs = command.id().inputs().len() as u64;
             if inputs > 0 {
                 let register = 1 + self.rng.below(inputs) as usize;

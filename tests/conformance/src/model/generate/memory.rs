@@ -44,7 +44,13 @@ impl Generator {
 
     pub(super) fn data_create(&mut self, model: &Model) -> (Command, Option<(usize, Page)>) {
         let Place { rd, ipa, .. } = self.page_place(model);
-        let data = self.granule(model, Use::Delegated);
+        // Granules that a Realm without LPA2 cannot have are few.
+        let mut high = model.granules.range(1 << 48..);
+        let high = high.find(|(_, granule)| granule.used == Use::Delegated);
+        let data = match high {
+            Some((high, _)) if self.rng.percent(2) => *high,
+            _ => self.granule(model, Use::Delegated),
+        };
         let is_new = model
             .realms
             .get(&rd)
@@ -53,15 +59,16 @@ impl Generator {
             return (Command::DataCreateUnknown { rd, data, ipa }, None);
         }
         // Few of these calls come so far that nothing else is wrong.
-        let [data_skew, src_skew] = match self.rng.below(32) {
-            0 => [8, 0],
-            1 => [0, 8],
-            _ => [0, 0],
+        let [data_skew, src_skew, ipa_skew] = match self.rng.below(32) {
+            0 => [8, 0, 0],
+            1 => [0, 8, 0],
+            2 => [0, 0, 8],
+            _ => [0, 0, 0],
         };
         let command = Command::DataCreate {
             rd,
             data: data.wrapping_add(data_skew),
-            ipa,
+            ipa: ipa.wrapping_add(ipa_skew),
             src: self.granule(model, Use::Undelegated).wrapping_add(src_skew),
             flags: self.rng.below(2),
         };
@@ -128,19 +135,19 @@ impl Generator {
         let Some(realm) = model.realms.get(&rd) else {
             return;
         };
-        let tables: Vec<u64> = realm
+        let is_block_unused = self.block.is_some_and(|block| is_unused(model, block));
+        // Protected ones while the block is there for them.
+        let (protected, unprotected): (Vec<u64>, Vec<u64>) = realm
             .tree
             .tables()
             .filter(|(level, _, _, entries)| *level == 3 && is_empty(entries))
             .map(|(_, base, ..)| base)
-            .collect();
-        let Some(base) = self.rng.pick(&tables) else {
+            .partition(|base| realm.tree.is_protected(*base));
+        let base = is_block_unused.then(|| self.rng.pick(&protected)).flatten();
+        let Some(base) = base.or_else(|| self.rng.pick(&unprotected)) else {
             return;
         };
         let is_protected = realm.tree.is_protected(base);
-        if is_protected && !self.block.is_some_and(|block| is_unused(model, block)) {
-            return;
-        }
         for n in 0..512 {
             let ipa = base + n * GRANULE;
             if !is_protected {

@@ -56,7 +56,7 @@ impl Generator {
 
     fn spoil_realm(&mut self, spec: &mut RealmSpec) {
         let byte = self.rng.below(256) as u8;
-        match self.rng.below(9) {
+        match self.rng.below(12) {
             0 => spec.width = byte,
             1 => spec.sve_vl = byte,
             2 => spec.num_bps = byte,
