@@ -377,7 +377,8 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         Some((page, extent))
     }
 
-    /// F21: a guest with memory tagging gets pages with clear tags, once.
+    /// F21: a guest with memory tagging gets pages with clear tags, once. Nobody maps a page before
+    /// that is done: another fault on it waits for the pin.
     fn clear_tags(&self, extent: Extent, pfn: Pfn, device: bool) -> Result<(), FaultError> {
         if self.fault.class == FaultClass::Permission || device || !self.vm.cpu().mte {
             return Ok(());
@@ -385,11 +386,16 @@ impl<'h, M: Machine> Context<'_, 'h, M> {
         if !self.area.allows_tags() {
             return Err(FaultError::BadAddress(extent.hva));
         }
-        let host = self.vm.host();
+        let (pages, machine) = (self.vm.host().pages(), self.vm.host().machine());
+        let is_clear = |pfn| pages.flags(pfn).contains(PageFlags::TAGS_CLEARED);
         for page in 0..extent.granularity.size_bytes() / PAGE_SIZE {
             let pfn = pfn.offset(page);
-            if host.pages().mark(pfn, PageFlags::TAGS_CLEARED) {
-                host.machine().clear_tags(pfn);
+            if !is_clear(pfn)
+                && let Some(_pin) = pages.pin(pfn)
+                && !is_clear(pfn)
+            {
+                machine.clear_tags(pfn);
+                pages.mark(pfn, PageFlags::TAGS_CLEARED);
             }
         }
         Ok(())

@@ -187,7 +187,8 @@ impl<'h, M: Machine> Vm<'h, M> {
         self.slots.read().iter().cloned().collect()
     }
 
-    /// Adds `size` bytes of zeroed memory at guest address `base`, filled page by page when used.
+    /// Adds `size` bytes of zeroed memory at guest address `base`, filled page by page when used. It
+    /// may hold allocation tags.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl<'h, M: Machine> Vm<'h, M> {
             base,
             size,
             object,
-            AreaFlags::empty(),
+            AreaFlags::MTE_ALLOWED,
             SlotAccess::ReadWrite,
         )
     }

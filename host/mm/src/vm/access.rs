@@ -141,7 +141,11 @@ impl<M: Machine> Vm<'_, M> {
         self.for_each_page(ipa, PAGE_BYTES, |_, _, source| {
             copied = to.for_each_page(ipa, PAGE_BYTES, |_, _, target| {
                 machine.copy_page(source.pfn, target.pfn);
+                // What somebody left on a page that the guest has not had yet is cleared there too.
                 let tags = pages.flags(source.pfn) & PageFlags::TAGS_CLEARED;
+                if tags.is_empty() {
+                    pages.unmark(target.pfn, PageFlags::TAGS_CLEARED);
+                }
                 pages.mark(target.pfn, PageFlags::DIRTY | tags);
                 target.slot.log_dirty(gfn);
             });

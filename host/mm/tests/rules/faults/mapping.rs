@@ -138,6 +138,40 @@ fn f21_a_guest_finds_no_tags_but_its_own() {
     }
 }
 
+/// A copy of a page that the guest has not had yet does not bring what somebody left there, not even
+/// over a page that had the guest's own tags.
+#[test]
+fn f21_old_tags_do_not_come_with_a_copy() {
+    let host = host_with(16 * MIB);
+    let mte = CpuFacts {
+        mte: true,
+        ..CpuFacts::default()
+    };
+    let make = || {
+        let vm = normal(&host, mte);
+        vm.add_memory(Ipa::new(BASE), 16 * PAGE_SIZE).unwrap();
+        vm
+    };
+    let machine = host.machine();
+    for address in (DRAM..DRAM + 16 * MIB).step_by(0x1000) {
+        machine.set_tag(address + 0x20, 9);
+    }
+    let (vm, copy) = (make(), make());
+    let gfn = vm.gfn(Ipa::new(BASE));
+    let tag = |vm: &TestVm<'_>| machine.tag(pfn(vm, BASE).address() + 0x20);
+    once(&vm, BASE, Access::Write(1)).unwrap();
+    machine.set_tag(pfn(&vm, BASE).address() + 0x20, 5);
+    Copying::begin(&vm, &copy).unwrap().finish().unwrap();
+    once(&copy, BASE, Access::Read).unwrap();
+    assert_eq!(tag(&copy), 5);
+    drop(copy.invalidate(gfn, 1, Reach::All));
+    assert_eq!(vm.reclaim(gfn, 1, Reach::All), 1);
+    vm.write(Ipa::new(BASE), &[1]).unwrap();
+    Copying::begin(&vm, &copy).unwrap().finish().unwrap();
+    once(&copy, BASE, Access::Read).unwrap();
+    assert_eq!(tag(&copy), 0);
+}
+
 #[test]
 fn f21_a_block_has_the_tags_of_every_page_cleared() {
     let host = host_with(16 * MIB);
