@@ -133,7 +133,9 @@ fn command(machine: &Machine, flash: &Path) -> Command {
         cpu.push_str(machine.cpu_options.trim_matches(','));
     }
     let mut qemu = Command::new("qemu-system-aarch64");
-    qemu.args(["-M", "virt,secure=on,virtualization=on,gic-version=3"])
+    // Without memory for allocation tags QEMU takes them from the CPU.
+    let board = "virt,secure=on,virtualization=on,gic-version=3,mte=on";
+    qemu.args(["-M", board])
         .args(["-cpu", &cpu])
         .args(["-m", &format!("{}M", machine.memory_bytes / MEBIBYTE)])
         .args(["-smp", &machine.smp.to_string()])
