@@ -10,7 +10,11 @@ use host_mm::vm::CpuFacts;
 use host_vmm::normal::IdRegister;
 
 use crate::sysreg::read_sysreg;
+use crate::tags;
 
+/// Place of `ID_AA64PFR1_EL1.MTE`, and of `MTE_frac`.
+const MTE_SHIFT: u32 = 8;
+const MTE_FRACTION_SHIFT: u32 = 40;
 /// Place of `ID_AA64ISAR2_EL1.MOPS`.
 const MOPS_SHIFT: u32 = 16;
 /// `CTR_EL0.DIC`.
@@ -18,13 +22,12 @@ const CTR_DIC: u64 = 1 << 29;
 /// How often a random number is asked for before there is none.
 const RANDOM_TRIES: usize = 100;
 
-/// Returns what decides how guest memory is mapped.
+/// Returns what decides how the memory of a normal VM is mapped.
 pub(crate) fn facts() -> CpuFacts {
     CpuFacts {
         dic: cache_type() & CTR_DIC != 0,
         fwb: ID_AA64MMFR2_EL1.read(ID_AA64MMFR2_EL1::FWB) != 0,
-        // No guest is told of tags: see `tags.rs`.
-        mte: false,
+        mte: tags::are_usable(),
     }
 }
 
@@ -104,7 +107,7 @@ pub(crate) fn comparators() -> (usize, usize) {
 /// Tells whether memory has allocation tags (FEAT_MTE2, `ID_AA64PFR1_EL1.MTE`). EL3 may still keep
 /// them to itself.
 pub(crate) fn has_tags() -> bool {
-    field(read_sysreg!("id_aa64pfr1_el1"), 8) >= 2
+    field(read_sysreg!("id_aa64pfr1_el1"), MTE_SHIFT) >= 2
 }
 
 /// Tells whether translations of a range are forgotten by one instruction (FEAT_TLBIRANGE,
@@ -142,10 +145,11 @@ pub(crate) fn physical_range() -> u64 {
 /// Returns an identification register of group 3, without what this host cannot turn on.
 pub(crate) fn read_id(register: IdRegister) -> u64 {
     let value = read_group_3(register);
-    if (register.crm, register.op2) == (6, 2) && !has_memory_copy() {
-        value & !(0xF << MOPS_SHIFT)
-    } else {
-        value
+    let without = |shift: u32| value & !(0xF << shift);
+    match (register.crm, register.op2) {
+        (4, 1) if !tags::are_usable() => without(MTE_SHIFT) & without(MTE_FRACTION_SHIFT),
+        (6, 2) if !has_memory_copy() => without(MOPS_SHIFT),
+        _ => value,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::bundle::LoadedBundle;
 use crate::gic::Interrupt;
 use crate::machine::Machine;
 use crate::pe::Seats;
-use crate::{console, cpu, gic, timer};
+use crate::{console, cpu, gic, tags, timer};
 
 /// Most characters taken from the console at a time; the guest's FIFO has room for fewer.
 const CONSOLE_BYTES: usize = 16;
@@ -73,8 +73,9 @@ pub(crate) fn device_tree(
     let early = map.shared_alias(Ipa::new(UART_BASE)).raw();
     let kind = if map.is_realm() { "realm" } else { "normal" };
     let pmu = u8::from(map.has_pmu());
+    let tags = u8::from(!map.is_realm() && tags::are_usable());
     let command_line = format!(
-        "{} earlycon=pl011,{early:#x} bailey.vm={kind} bailey.pmu={pmu}",
+        "{} earlycon=pl011,{early:#x} bailey.vm={kind} bailey.pmu={pmu} bailey.tags={tags}",
         bundle.header.command_line
     );
     let tree = GuestTree {

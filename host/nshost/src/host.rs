@@ -56,7 +56,11 @@ pub(crate) fn run(device_tree: u64) -> Result<(), String> {
     match tags::check(&host)? {
         Tags::None => (),
         Tags::Kept => info!("memory has allocation tags, which EL3 keeps from everybody"),
-        Tags::Usable => info!("memory has allocation tags, and the host can clear and copy them"),
+        Tags::Usable => info!("memory has allocation tags, and normal VMs can use them"),
+    }
+    if bundle.header.options.contains(Options::OLD_TAGS) && tags::are_usable() {
+        let pages = tags::leave_on_free_memory(host.pages());
+        info!("{pages} free pages have old tags");
     }
     match bundle.header.mode {
         Mode::Realm => run::run(&host, features, &bundle, &[Name::Realm]),

@@ -104,8 +104,10 @@ impl Options {
     pub const EXACT_TIME: Self = Self(1 << 3);
     /// The normal VM moves to other memory while it runs.
     pub const MIGRATE: Self = Self(1 << 4);
+    /// Free memory has allocation tags that somebody left there.
+    pub const OLD_TAGS: Self = Self(1 << 5);
 
-    const KNOWN: u32 = 0b1_1111;
+    const KNOWN: u32 = 0b11_1111;
 
     /// Returns the options of a header word, or nothing when it has a bit without a meaning.
     pub fn from_bits(bits: u32) -> Option<Self> {
@@ -460,7 +462,7 @@ mod tests {
         assert_eq!(broken(0x0c, 9), Err(BundleError::Mode(9)));
         assert_eq!(broken(0x10, 0), Err(BundleError::Vcpus(0)));
         assert_eq!(broken(0x10, 9), Err(BundleError::Vcpus(9)));
-        assert_eq!(broken(0x14, 32), Err(BundleError::Options(32)));
+        assert_eq!(broken(0x14, 64), Err(BundleError::Options(64)));
         assert_eq!(broken(0x18, 1), Err(BundleError::Memory(0x1000_0001)));
         assert_eq!(broken(0x21, 0x10), Err(BundleError::Kernel));
         assert_eq!(broken(0x30, 1), Err(BundleError::Initrd));

@@ -15,6 +15,7 @@ use super::switch::{self, VectorRegisters};
 use super::{debug, lists};
 use crate::cpu;
 use crate::sysreg::{read_sysreg, write_sysreg};
+use crate::tags;
 
 /// The keys of pointer authentication: APIA, APIB, APDA, APDB, APGA, low and high.
 type Keys = [u64; 10];
@@ -81,6 +82,8 @@ pub(super) struct Context {
     /// `SCXTNUM_EL0` and `SCXTNUM_EL1`.
     contexts: [u64; 2],
     keys: Keys,
+    /// `RGSR_EL1`, `GCR_EL1`, `TFSR_EL1` and `TFSRE0_EL1`.
+    tagging: [u64; 4],
     debug: debug::Comparators,
     vectors: VectorRegisters,
     interface: lists::Interface,
@@ -96,6 +99,7 @@ impl Default for Context {
             },
             contexts: [0; 2],
             keys: [0; 10],
+            tagging: [0; 4],
             debug: debug::Comparators::default(),
             vectors: [0; 32],
             interface: lists::Interface::default(),
@@ -114,6 +118,9 @@ impl Context {
             write_sysreg!("S3_3_C13_C0_7", self.contexts[0]);
             write_sysreg!("S3_0_C13_C0_7", self.contexts[1]);
         }
+        if tags::are_usable() {
+            load_tagging(&self.tagging);
+        }
         self.debug.load();
         switch::load_vectors(&self.vectors);
         self.interface.load();
@@ -127,6 +134,9 @@ impl Context {
         }
         if cpu::has_context_numbers() {
             self.contexts = [read_sysreg!("S3_3_C13_C0_7"), read_sysreg!("S3_0_C13_C0_7")];
+        }
+        if tags::are_usable() {
+            self.tagging = save_tagging();
         }
         self.debug = debug::Comparators::save();
         switch::save_vectors(&mut self.vectors);
@@ -172,4 +182,20 @@ fn load_keys(keys: &Keys) {
     write_sysreg!("S3_0_C2_C2_3", db_high);
     write_sysreg!("S3_0_C2_C3_0", ga);
     write_sysreg!("S3_0_C2_C3_1", ga_high);
+}
+
+fn save_tagging() -> [u64; 4] {
+    [
+        read_sysreg!("S3_0_C1_C0_5"),
+        read_sysreg!("S3_0_C1_C0_6"),
+        read_sysreg!("S3_0_C5_C6_0"),
+        read_sysreg!("S3_0_C5_C6_1"),
+    ]
+}
+
+fn load_tagging(&[seed, control, fault, user_fault]: &[u64; 4]) {
+    write_sysreg!("S3_0_C1_C0_5", seed);
+    write_sysreg!("S3_0_C1_C0_6", control);
+    write_sysreg!("S3_0_C5_C6_0", fault);
+    write_sysreg!("S3_0_C5_C6_1", user_fault);
 }

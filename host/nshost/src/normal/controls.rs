@@ -11,6 +11,7 @@ use host_vmm::machine::mpidr_of;
 use crate::cpu;
 use crate::machine::Machine;
 use crate::sysreg::{read_sysreg, write_sysreg};
+use crate::tags;
 
 /// Bits of `HCR_EL2`: stage 2 on (VM); set/way maintenance made safe (SWIO); FIQ, IRQ and SError
 /// come here (FMO, IMO, AMO); maintenance and barriers reach the inner shareable domain (FB, BSU);
@@ -32,6 +33,9 @@ const HCR: u64 = 1
     | 1 << 53;
 /// `HCR_EL2.FWB`.
 const HCR_FWB: u64 = 1 << 46;
+/// `HCR_EL2.ATA`: the guest reaches allocation tags; without, reading `GMID_EL1` traps (TID5).
+const HCR_ATA: u64 = 1 << 56;
+const HCR_TID5: u64 = 1 << 58;
 /// `CPTR_EL2` with E2H = 0: SVE (TZ), SME (TSM), trace (TTA) and activity monitors (TAM) trap;
 /// SIMD does not. The other bits are one.
 const CPTR: u64 = 0x2FF | 1 << 12 | 1 << 13 | 1 << 20 | 1 << 30;
@@ -98,7 +102,12 @@ impl Controls {
         write_sysreg!("mdcr_el2", counters);
         write_sysreg!("cptr_el2", CPTR);
         let forced = if cpu::facts().fwb { HCR_FWB } else { 0 };
-        write_sysreg!("hcr_el2", HCR | forced);
+        let tagging = match (tags::are_usable(), cpu::has_tags()) {
+            (true, _) => HCR_ATA,
+            (false, true) => HCR_TID5,
+            (false, false) => 0,
+        };
+        write_sysreg!("hcr_el2", HCR | forced | tagging);
         barrier::isb(barrier::SY);
         before
     }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use host_mm::client::Measure;
 use host_mm::host::Host;
 use host_mm::realm::{Geometry, Realm, Rec};
-use host_mm::vm::{Guest, Vm as MemoryVm};
+use host_mm::vm::{CpuFacts, Guest, Vm as MemoryVm};
 use host_vmm::image::Layout;
 use host_vmm::machine::{GuestMap, RAM_BASE};
 use rmi::{FeatureRegister0, Ipa};
@@ -52,7 +52,12 @@ pub(crate) fn create<'h>(
         params::realm(features, &geometry, root)
     })
     .map_err(|e| format!("the Realm cannot be created: {e:?}"))?;
-    let memory = MemoryVm::new(host, Guest::Realm(realm), cpu::facts());
+    // A Realm has no tags, and its pages are not the host's to touch.
+    let facts = CpuFacts {
+        mte: false,
+        ..cpu::facts()
+    };
+    let memory = MemoryVm::new(host, Guest::Realm(realm), facts);
     memory
         .add_memory(Ipa::new(RAM_BASE), map.memory_bytes())
         .map_err(|e| format!("the Realm's memory cannot be described: {e:?}"))?;

@@ -64,12 +64,8 @@ enum Hidden {
 const HIDDEN: &[(u8, u8, Hidden)] = &[
     // ID_AA64PFR0: EL2, EL3, SVE, SEL2, MPAM, AMU, RME.
     (4, 0, Hidden::Fields(&[8, 12, 32, 36, 40, 44, 52])),
-    // ID_AA64PFR1: MTE, MPAM_frac, SME, RNDR_trap, NMI, MTE_frac, GCS, THE, MTEX, DF2, PFAR.
-    (
-        4,
-        1,
-        Hidden::Fields(&[8, 16, 24, 28, 36, 40, 44, 48, 52, 56, 60]),
-    ),
+    // ID_AA64PFR1: MPAM_frac, SME, RNDR_trap, NMI, GCS, THE, MTEX, DF2, PFAR.
+    (4, 1, Hidden::Fields(&[16, 24, 28, 36, 44, 48, 52, 56, 60])),
     // ID_AA64PFR2, ID_AA64ZFR0, ID_AA64SMFR0, ID_AA64FPFR0.
     (4, 2, Hidden::All),
     (4, 4, Hidden::All),
@@ -119,6 +115,8 @@ mod tests {
     fn qemu_max_without_what_the_host_keeps() {
         let pfr0 = limit(register(4, 0), 0x1311_0011_2111_2222);
         assert_eq!(pfr0, 0x1301_0000_2111_0022);
+        let pfr1 = limit(register(4, 1), 0x0001_1001_0102_0321);
+        assert_eq!(pfr1, 0x1_0000_0321, "MTE stays");
         let mmfr0 = limit(register(7, 0), 0x2100_0323_1020_1126);
         assert_eq!(mmfr0, 0x1020_1126);
     }
