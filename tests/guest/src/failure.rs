@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Refused(&'static str, isize),
     /// Something is not there.
     Missing(&'static str),
+    /// Something is there or happens that should not.
+    Surplus(&'static str),
     /// Something is not what it should be.
     Wrong {
         /// What.
@@ -30,6 +32,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused(call, number) => write!(f, "{call} fails with error {number}"),
             Self::Missing(what) => write!(f, "there is no {what}"),
+            Self::Surplus(what) => write!(f, "there is a {what}"),
             Self::Wrong {
                 what,
                 expected,

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! `probe debugger` and `probe counters`: what a Linux guest's user space can make of the debug and
-//! counter registers of its CPUs. See `README.md`.
+//! `probe <what>`: what a Linux guest's user space can make of the debug and counter registers of its
+//! CPUs, and of the allocation tags of its memory. See `README.md`.
 
 #![no_std]
 #![no_main]
@@ -11,6 +11,8 @@ mod counters;
 mod debugger;
 mod failure;
 mod system;
+mod tagged;
+mod tags;
 
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
@@ -37,8 +39,13 @@ extern "C" fn probe_main(argument: *const c_char) -> ! {
     match wanted.to_bytes() {
         b"debugger" => finish(debugger::check()),
         b"counters" => finish(counters::check()),
+        b"tags" => finish(tags::check()),
+        b"kept-tags" => finish(tags::keep()),
+        b"no-tags" => finish(tags::check_none()),
         _ => {
-            say(format_args!("usage: probe debugger|counters"));
+            say(format_args!(
+                "usage: probe debugger|counters|tags|kept-tags|no-tags"
+            ));
             system::exit(USAGE)
         }
     }

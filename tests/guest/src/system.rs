@@ -11,6 +11,7 @@ use crate::failure::Failure;
 
 const FCNTL: usize = 25;
 const IOCTL: usize = 29;
+const OPENAT: usize = 56;
 const CLOSE: usize = 57;
 const READ: usize = 63;
 const WRITE: usize = 64;
@@ -21,18 +22,22 @@ const SCHED_SETAFFINITY: usize = 122;
 const KILL: usize = 129;
 const RT_SIGPROCMASK: usize = 135;
 const RT_SIGTIMEDWAIT: usize = 137;
+const PRCTL: usize = 167;
 const GETPID: usize = 172;
 const CLONE: usize = 220;
+const MMAP: usize = 222;
 const PERF_EVENT_OPEN: usize = 241;
 const WAIT4: usize = 260;
 
 /// Signals.
 pub(crate) const SIGTRAP: u64 = 5;
+pub(crate) const SIGSEGV: u64 = 11;
 const SIGKILL: usize = 9;
 const SIGCHLD: usize = 17;
 const SIGSTOP: usize = 19;
 const SIGIO: usize = 29;
 
+const STANDARD_INPUT: usize = 0;
 const STANDARD_OUTPUT: usize = 1;
 const CLOCK_MONOTONIC: usize = 1;
 
@@ -52,6 +57,19 @@ const PERF_EVENT_IOC_DISABLE: usize = 0x2401;
 const SIG_BLOCK: usize = 0;
 const EAGAIN: isize = 11;
 const EINTR: isize = 4;
+
+const AT_FDCWD: isize = -100;
+/// Entry of the auxiliary vector with more features of the CPU, and the one of allocation tags.
+const AT_HWCAP2: u64 = 26;
+const HWCAP2_MTE: u64 = 1 << 18;
+const PR_SET_TAGGED_ADDR_CTRL: usize = 55;
+const PR_TAGGED_ADDR_ENABLE: usize = 1 << 0;
+const PR_MTE_TCF_SYNC: usize = 1 << 1;
+const PR_MTE_TAG_SHIFT: u32 = 3;
+/// Read, write, with tags.
+const PROT_TAGGED: usize = 0x1 | 0x2 | 0x20;
+/// Private and anonymous.
+const MAP_OWN: usize = 0x2 | 0x20;
 
 /// Makes a system call; returns what the kernel puts into x0.
 ///
@@ -151,7 +169,7 @@ const PC: usize = 32;
 
 impl Child {
     /// Starts a child that runs `work`, a copy of this program, and waits until it has stopped before it.
-    pub(crate) fn start(work: fn()) -> Result<Self, Failure> {
+    pub(crate) fn start(work: impl FnOnce()) -> Result<Self, Failure> {
         let pid = plain("clone", CLONE, [SIGCHLD, 0, 0, 0])?;
         if pid == 0 {
             if trace_me().is_err() {
@@ -307,9 +325,19 @@ impl CounterRequest {
     }
 }
 
+/// An open file. Dropping it closes it.
+#[derive(Debug)]
+struct File(usize);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = plain("close", CLOSE, [self.0, 0, 0, 0]);
+    }
+}
+
 /// An open counter of this program on any CPU.
 #[derive(Debug)]
-pub(crate) struct Counter(usize);
+pub(crate) struct Counter(File);
 
 impl Counter {
     /// Opens a counter.
@@ -320,31 +348,37 @@ impl Counter {
         checked("perf_event_open", unsafe {
             call(PERF_EVENT_OPEN, arguments)
         })
-        .map(Self)
+        .map(|number| Self(File(number)))
     }
 
     /// Has the kernel send this program a signal at every overflow.
     pub(crate) fn signal_overflows(&self) -> Result<(), Failure> {
         let own = plain("getpid", GETPID, [0; 4])?;
-        plain("fcntl (owner)", FCNTL, [self.0, F_SETOWN, own, 0])?;
-        plain("fcntl (flags)", FCNTL, [self.0, F_SETFL, O_ASYNC, 0]).map(drop)
+        let file = self.0.0;
+        plain("fcntl (owner)", FCNTL, [file, F_SETOWN, own, 0])?;
+        plain("fcntl (flags)", FCNTL, [file, F_SETFL, O_ASYNC, 0]).map(drop)
     }
 
     /// Turns the counter on.
     pub(crate) fn enable(&self) -> Result<(), Failure> {
-        plain("ioctl (on)", IOCTL, [self.0, PERF_EVENT_IOC_ENABLE, 0, 0]).map(drop)
+        plain("ioctl (on)", IOCTL, [self.0.0, PERF_EVENT_IOC_ENABLE, 0, 0]).map(drop)
     }
 
     /// Turns the counter off.
     pub(crate) fn disable(&self) -> Result<(), Failure> {
-        plain("ioctl (off)", IOCTL, [self.0, PERF_EVENT_IOC_DISABLE, 0, 0]).map(drop)
+        plain(
+            "ioctl (off)",
+            IOCTL,
+            [self.0.0, PERF_EVENT_IOC_DISABLE, 0, 0],
+        )
+        .map(drop)
     }
 
     /// Reads the counter.
     pub(crate) fn read(&self) -> Result<u64, Failure> {
         let mut count = 0_u64;
         let arguments = [
-            self.0,
+            self.0.0,
             from_mut(&mut count).addr(),
             size_of::<u64>(),
             0,
@@ -354,12 +388,6 @@ impl Counter {
         // SAFETY: the kernel writes the count, which is borrowed.
         checked("read", unsafe { call(READ, arguments) })?;
         Ok(count)
-    }
-}
-
-impl Drop for Counter {
-    fn drop(&mut self) {
-        let _ = plain("close", CLOSE, [self.0, 0, 0, 0]);
     }
 }
 
@@ -383,4 +411,50 @@ pub(crate) fn take_overflow() -> Result<bool, Failure> {
         result if result == -EAGAIN => Ok(false),
         result => checked("sigtimedwait", result).map(|_| true),
     }
+}
+
+/// Tells whether the kernel says that the CPU has allocation tags.
+pub(crate) fn has_tags() -> Result<bool, Failure> {
+    let path = c"/proc/self/auxv".as_ptr().addr();
+    let arguments = [AT_FDCWD.cast_unsigned(), path, 0, 0, 0, 0];
+    // SAFETY: the kernel reads the path, which is a constant.
+    let file = File(checked("openat", unsafe { call(OPENAT, arguments) })?);
+    let mut entries = [[0_u64; 2]; 64];
+    let arguments = [
+        file.0,
+        from_mut(&mut entries).addr(),
+        size_of_val(&entries),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes entries, which are borrowed.
+    checked("read", unsafe { call(READ, arguments) })?;
+    let features = entries.iter().find(|[kind, _]| *kind == AT_HWCAP2);
+    let [_, features] = features.ok_or(Failure::Missing("HWCAP2"))?;
+    Ok(features & HWCAP2_MTE != 0)
+}
+
+/// Has this program's accesses checked against tags, at once, and lets `IRG` choose tags of a mask.
+pub(crate) fn enable_tags(choice: usize) -> Result<(), Failure> {
+    let control = PR_TAGGED_ADDR_ENABLE | PR_MTE_TCF_SYNC | choice << PR_MTE_TAG_SHIFT;
+    let arguments = [PR_SET_TAGGED_ADDR_CTRL, control, 0, 0];
+    plain("prctl (tags)", PRCTL, arguments).map(drop)
+}
+
+/// Maps new memory with tags; returns where.
+pub(crate) fn map_tagged(bytes: usize) -> Result<usize, Failure> {
+    let none = usize::MAX;
+    let arguments = [0, bytes, PROT_TAGGED, MAP_OWN, none, 0];
+    // SAFETY: the kernel chooses addresses that are not in use.
+    checked("mmap", unsafe { call(MMAP, arguments) })
+}
+
+/// Waits until nobody can write to the standard input any more.
+pub(crate) fn wait_for_end_of_input() -> Result<(), Failure> {
+    let mut byte = 0_u8;
+    let arguments = [STANDARD_INPUT, from_mut(&mut byte).addr(), 1, 0, 0, 0];
+    // SAFETY: the kernel writes the byte, which is borrowed.
+    while checked("read", unsafe { call(READ, arguments) })? != 0 {}
+    Ok(())
 }
