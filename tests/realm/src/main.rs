@@ -27,6 +27,7 @@ mod smc;
 mod smp;
 mod stretches;
 mod sweep;
+mod tagging;
 mod timer;
 
 use core::sync::atomic::Ordering;
@@ -37,7 +38,7 @@ extern "C" fn primary_main(device_tree: u64) -> ! {
     if device_tree == 0 {
         end::set_driven();
     }
-    machine::discover();
+    machine::discover(device_tree);
     mmu::enable();
     cpu::current().alive.store(1, Ordering::Release);
     if device_tree == 0 {

@@ -21,6 +21,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use test_realm::protocol::{BEYOND_VIEW, SHARED_VIEW, USER_SHARED_VIEW, USER_VIEW};
 
 use crate::regs::read_sysreg;
+use crate::tagging;
 
 /// First virtual address of the view beyond the Realm's address space.
 pub(crate) const BEYOND: u64 = BEYOND_VIEW;
@@ -62,6 +63,8 @@ const UXN: u64 = 1 << 54;
 
 /// Attribute 0 is normal write-back memory, 1 is Device-nGnRE.
 const MAIR: u64 = 0x04FF;
+/// The same with tags.
+const MAIR_TAGGED: u64 = 0x04F0;
 /// 48-bit addresses in both halves, 4 KiB granules, write-back inner-shareable walks.
 const TCR: u64 = 16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30;
 /// `TCR_EL1.IPS`.
@@ -142,15 +145,20 @@ pub(crate) fn build(ipa_bits: u32, shared: u64) {
 /// Turns the MMU of this vCPU on. The tables are built.
 pub(crate) fn enable() {
     let range = (read_sysreg!("id_aa64mmfr0_el1") & 0xF).min(5);
+    let (mair, sctlr) = if tagging::is_there() {
+        (MAIR_TAGGED, SCTLR | tagging::SCTLR_TAGS)
+    } else {
+        (MAIR, SCTLR)
+    };
     let roots = [&LOW_ROOT, &HIGH_ROOT].map(|root| core::ptr::from_ref(root) as u64);
     // SAFETY: the tables map this image and its devices at the addresses they have without the MMU.
     unsafe {
         mmu_on(
             roots[0],
             roots[1],
-            MAIR,
+            mair,
             TCR | range << TCR_IPS_SHIFT,
-            SCTLR,
+            sctlr,
         );
     }
 }

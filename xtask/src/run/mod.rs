@@ -39,6 +39,8 @@ const MAX_SMP: u32 = 32;
 /// CPUs the host uses.
 const MAX_PES: u32 = 8;
 const DAY: u64 = 86_400;
+/// How long the payload keeps its tags while it is disturbed, in seconds.
+const HOLD_SECONDS: u64 = 15;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -166,6 +168,7 @@ fn options(args: &RunArgs) -> Options {
         (args.invalidate, Options::INVALIDATE),
         (args.migrate, Options::MIGRATE),
         (args.verbose, Options::VERBOSE),
+        (args.guest == GuestKind::Test, Options::OLD_TAGS),
     ]
     .into_iter()
     .filter(|(is_set, _)| *is_set)
@@ -213,9 +216,6 @@ fn check_numbers(args: &RunArgs) -> Result<u32> {
         return Err(refuse(
             "--migrate is for a normal VM, add --vm normal or --vm both",
         ));
-    }
-    if args.migrate && args.guest == GuestKind::Test {
-        return Err(refuse("--migrate is for Linux guests"));
     }
     let wanted = machine_cpus(args);
     if wanted > MAX_PES {
@@ -290,7 +290,9 @@ fn check_fit(args: &RunArgs, guest: &Guest, table: &BoardTable) -> Result<()> {
 /// The guest kernel's command line, without what depends on the kind of VM, which the host adds.
 fn command_line(args: &RunArgs, secret: &[u8; 32], challenge: &Challenge) -> String {
     if args.guest == GuestKind::Test {
-        return String::new();
+        let is_disturbed = args.dirty_log || args.invalidate || args.migrate;
+        let seconds = if is_disturbed { HOLD_SECONDS } else { 0 };
+        return format!("bailey.hold={seconds}");
     }
     let (secret, challenge) = (hex(secret), hex(challenge));
     let stress = args

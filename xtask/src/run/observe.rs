@@ -11,16 +11,18 @@ use std::time::Duration;
 
 /// Checks a Linux guest makes as a Realm.
 const REALM_CHECKS: &[&str] = &[
-    "realm", "ripas", "cpus", "memory", "debugger", "counters", "modules", "device", "cca",
-    "token", "pattern",
+    "realm", "ripas", "cpus", "memory", "debugger", "counters", "no-tags", "modules", "device",
+    "cca", "token", "pattern",
 ];
 /// Checks a Linux guest makes as a normal VM.
 const NORMAL_CHECKS: &[&str] = &[
-    "normal", "clock", "cpus", "memory", "debugger", "counters", "modules", "device", "pattern",
+    "normal", "clock", "cpus", "memory", "debugger", "counters", "tags", "modules", "device",
+    "pattern", "kept",
 ];
 
-/// The check that every Linux guest makes last but for those under stress.
-const LAST_CHECK: &str = "pattern";
+/// The checks of a normal VM that last until it has been moved: Linux's and the payload's.
+const LONG_CHECK: &str = "pattern";
+const PAYLOAD_LONG_CHECK: &str = "kept";
 
 /// Checks a Linux guest makes under stress.
 const STRESS_CHECKS: &[&str] = &["stress", "stalls"];
@@ -47,7 +49,15 @@ const PAYLOAD_REALM_CHECKS: &[&str] = &[
     "write-encodings",
 ];
 /// Checks it makes as a normal VM.
-const PAYLOAD_CHECKS: &[&str] = &["device-fetch", "psci", "controller", "vcpus", "together"];
+const PAYLOAD_CHECKS: &[&str] = &[
+    "device-fetch",
+    "psci",
+    "controller",
+    "vcpus",
+    "together",
+    "tags",
+    "kept",
+];
 
 /// One check the guest made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +94,7 @@ pub(crate) struct Expect {
     checks: Vec<(Speaker, &'static str)>,
     guests_done: u32,
     challenge: Option<Challenge>,
+    long_check: &'static str,
     /// The guest that goes on from a copy, and the check it makes after that.
     after_move: Option<(Speaker, &'static str)>,
 }
@@ -93,6 +104,7 @@ impl Expect {
     pub(crate) fn linux(vm: Vm, challenge: Challenge) -> Self {
         Self {
             challenge: (vm != Vm::Normal).then_some(challenge),
+            long_check: LONG_CHECK,
             ..Self::guests(vm, REALM_CHECKS, NORMAL_CHECKS)
         }
     }
@@ -108,19 +120,22 @@ impl Expect {
         self
     }
 
-    /// The same guests, of which the normal VM is moved before it ends its last check.
+    /// The same guests, of which the normal VM is moved before its long check ends.
     pub(crate) fn after_move(mut self, vm: Vm) -> Self {
         let by = match vm {
             Vm::Realm | Vm::Normal => Speaker::Guest,
             Vm::Both => Speaker::NormalGuest,
         };
-        self.after_move = Some((by, LAST_CHECK));
+        self.after_move = Some((by, self.long_check));
         self
     }
 
     /// Our own payload, whose list of checks is in `tests/realm`: some of its first and its last.
     pub(crate) fn payload(vm: Vm) -> Self {
-        Self::guests(vm, PAYLOAD_REALM_CHECKS, PAYLOAD_CHECKS)
+        Self {
+            long_check: PAYLOAD_LONG_CHECK,
+            ..Self::guests(vm, PAYLOAD_REALM_CHECKS, PAYLOAD_CHECKS)
+        }
     }
 
     fn guests(vm: Vm, realm: &[&'static str], normal: &[&'static str]) -> Self {
@@ -140,6 +155,7 @@ impl Expect {
             checks,
             guests_done: if vm == Vm::Both { 2 } else { 1 },
             challenge: None,
+            long_check: "",
             after_move: None,
         }
     }
@@ -367,9 +383,11 @@ mod tests {
             (Speaker::Guest, "[ 1.0] bailey-guest: check memory ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check debugger ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check counters ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check tags ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check modules ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check device ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: check pattern ok 1"),
+            (Speaker::Guest, "[ 1.0] bailey-guest: check kept ok 1"),
             (Speaker::Guest, "[ 1.0] bailey-guest: done"),
             (Speaker::Host, "result: ok"),
         ]

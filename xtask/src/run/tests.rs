@@ -49,10 +49,6 @@ fn check_numbers_absurd() {
         |args: &mut RunArgs| args.smp = Some(1),
         |args: &mut RunArgs| args.dirty_log = true,
         |args: &mut RunArgs| args.migrate = true,
-        |args: &mut RunArgs| {
-            (args.vm, args.migrate) = (Vm::Normal, true);
-            args.guest = GuestKind::Test;
-        },
         |args: &mut RunArgs| args.smp = Some(1000),
         |args: &mut RunArgs| args.cpu_opts = "x; rm".to_string(),
     ] {

@@ -30,6 +30,13 @@ const GUESTS: &[Guest] = &[
         2,
         false,
     ),
+    (
+        "payload_normal_2_cpus_disturbed_and_moved",
+        GuestKind::Test,
+        Vm::Normal,
+        2,
+        true,
+    ),
     ("linux_realm_1_cpu", GuestKind::Linux, Vm::Realm, 1, false),
     ("linux_realm_4_cpus", GuestKind::Linux, Vm::Realm, 4, false),
     (

@@ -10,6 +10,7 @@ mod memory;
 mod power;
 mod probe;
 mod registers;
+mod tags;
 mod token;
 mod uart;
 
@@ -101,6 +102,8 @@ const CHECKS: &[Check] = &[
     ("vcpus", Where::Anywhere, power::vcpus),
     ("sgis", Where::Anywhere, power::sgis),
     ("together", Where::Anywhere, power::together),
+    ("tags", Where::NormalOnly, tags::fresh),
+    ("kept", Where::NormalOnly, tags::kept),
     ("general-registers", Where::RealmOnly, registers::general),
     ("system-registers", Where::RealmOnly, registers::system),
     ("vectors", Where::RealmOnly, registers::vectors),
