@@ -79,8 +79,18 @@ pub const AUTIA_X0_X2: u32 = 0xDAC1_1040;
 pub const XPACI_X0: u32 = 0xDAC1_43E0;
 /// `irg x0, x0`: memory tagging.
 pub const IRG_X0: u32 = 0x9ADF_1000;
+/// `ldg x0, [x1]`: memory tagging.
+pub const LDG_X0: u32 = 0xD960_0020;
+/// `ldgm x0, [x1]`: memory tagging.
+pub const LDGM_X0: u32 = 0xD9E0_0020;
+/// `stg x0, [x1]`: memory tagging.
+pub const STG_X0: u32 = 0xD920_0820;
 /// `stg x1, [x1]`: memory tagging.
 pub const STG_X1: u32 = 0xD920_0821;
+/// `stgm x0, [x1]`: memory tagging.
+pub const STGM_X0: u32 = 0xD9A0_0020;
+/// `dc gva, x0`: memory tagging.
+pub const DC_GVA_X0: u32 = SystemRegister::new(1, 3, 7, 4, 3).write_x0();
 /// `ld64b x0, [x1]`: 64-byte accesses.
 pub const LD64B_X0: u32 = 0xF83F_D020;
 /// `casal x0, x2, [x1]`: atomics.

@@ -119,6 +119,9 @@ pub enum Then {
 /// says what comes then.
 pub type Keeper<'k> = dyn FnMut(&RecExit, &mut RecEnter) -> Then + Send + 'k;
 
+/// The allocation tags of a granule, one for each 16 bytes.
+pub type Tags = [u8; 256];
+
 /// x0 to x7 of the calls of two PEs.
 pub type Race = [Vec<[u64; 8]>; 2];
 
@@ -220,6 +223,12 @@ pub trait RmiPort {
     /// the watchpoint.
     fn changed_registers(&mut self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// Returns the allocation tags of a granule of the Host; nothing where it has none. A granule that
+    /// [`Self::obtain`] gives has tags that are not zero.
+    fn tags(&mut self, _granule: u64) -> Option<Tags> {
+        None
     }
 
     /// Says what the REC does after this entry; `enter` is what the entry will be made with.

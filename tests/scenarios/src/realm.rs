@@ -18,6 +18,7 @@ mod payload;
 mod pmu;
 mod registers;
 mod sweep;
+mod tags;
 mod together;
 mod token;
 mod vectors;
@@ -39,6 +40,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     pmu::SCENARIOS,
     registers::SCENARIOS,
     sweep::SCENARIOS,
+    tags::SCENARIOS,
     together::SCENARIOS,
     token::SCENARIOS,
     vectors::SCENARIOS,

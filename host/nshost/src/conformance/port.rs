@@ -16,7 +16,7 @@ use host_vmm::bundle::Options;
 use host_vmm::platform::Platform;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
 use rmi::{Command, CommandId, ExitReason, RMI_SUCCESS, RecEnter, RecExit};
-use scenarios::port::{Beside, During, Keeper, Race, Then};
+use scenarios::port::{Beside, During, Keeper, Race, Tags, Then};
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::vectors::HostVectors;
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
@@ -27,7 +27,7 @@ use super::program;
 use super::registers::Filled;
 use super::simd::Simd;
 use crate::machine::Machine;
-use crate::{gic, guarded, pe, timer};
+use crate::{gic, guarded, pe, tags, timer};
 
 /// Registers of a reply that EL3 passes on: x0 to x4. It restores the others.
 const REPLY_REGISTERS: usize = 5;
@@ -281,6 +281,10 @@ impl RmiPort for TargetPort<'_> {
         for (number, pfn) in (0..1_u64 << order).map(|page| (page, first.offset(page))) {
             if number < granules as u64 {
                 machine.zero_page(pfn);
+                // Tags that no Realm may see, and that the RMM must not trip over.
+                if tags::are_usable() {
+                    tags::fill(pfn, 1 + pfn.raw() % tags::MOST);
+                }
             } else {
                 pages.put(pfn);
             }
@@ -352,6 +356,10 @@ impl RmiPort for TargetPort<'_> {
     fn changed_registers(&mut self) -> Vec<&'static str> {
         let filled = self.filled.take();
         filled.map_or_else(Vec::new, |filled| filled.changed())
+    }
+
+    fn tags(&mut self, granule: u64) -> Option<Tags> {
+        tags::are_usable().then(|| tags::of_page(Pfn::containing(granule)))
     }
 
     fn set_action(&mut self, enter: &mut RecEnter, action: RealmAction) {

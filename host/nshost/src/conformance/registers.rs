@@ -11,6 +11,8 @@ use alloc::vec::Vec;
 use aarch64_cpu::registers::{ID_AA64DFR0_EL1, ID_AA64PFR0_EL1, Readable};
 use scenarios::port::{PAYLOAD_BASE, pattern};
 
+use crate::tags;
+
 /// `MDSCR_EL1`: KDE and MDE.
 const MDSCR_ARMED: u64 = 1 << 15 | 1 << 13;
 /// `DBGWCR0_EL1`: loads and stores at EL1 and EL0 in 2 GiB: MASK, BAS, LSC, PAC, E.
@@ -64,6 +66,10 @@ macro_rules! host_registers {
             VSESR_EL2 [3 4 5 2 3] 0x1FF_FFFF, ras;
             SCXTNUM_EL0 [3 3 13 0 7] u64::MAX, context_numbers;
             SCXTNUM_EL1 [3 0 13 0 7] u64::MAX, context_numbers;
+            RGSR_EL1 [3 0 1 0 5] 0x00FF_FF0F, tags;
+            GCR_EL1 [3 0 1 0 6] 0x1_FFFF, tags;
+            TFSR_EL1 [3 0 5 6 0] 0b11, tags;
+            TFSRE0_EL1 [3 0 5 6 1] 0b11, tags;
             PMSELR_EL0 [3 3 9 12 5] 0x1F, pmu;
             PMCCNTR_EL0 [3 3 9 13 0] u64::MAX, pmu;
             PMUSERENR_EL0 [3 3 9 14 0] 0xF, pmu;
@@ -86,6 +92,7 @@ struct Has {
     base: bool,
     ras: bool,
     context_numbers: bool,
+    tags: bool,
     pmu: bool,
 }
 
@@ -95,6 +102,7 @@ impl Has {
             base: true,
             ras: ID_AA64PFR0_EL1.get() >> RAS_SHIFT & 0xF != 0,
             context_numbers: ID_AA64PFR0_EL1.get() >> CSV2_SHIFT & 0xF >= 2,
+            tags: tags::are_usable(),
             pmu: !matches!(ID_AA64DFR0_EL1.read(ID_AA64DFR0_EL1::PMUVer), 0 | 0xF),
         }
     }
