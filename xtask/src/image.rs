@@ -25,18 +25,45 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 ///
 /// When it does not compile or does not fit the board's memory for it.
 pub(crate) fn rmm(project: &Project, board: Board) -> Result<PathBuf> {
-    let elf = build(project, board, board.rmm_crate(), &[])?;
+    let name = board.rmm_crate();
+    let elf = build(project, board, name, &[], name)?;
     let image = raw(project, board, &elf, "rmm.img")?;
+    check_room(project, board, &image)?;
+    Ok(image)
+}
+
+/// Builds the RMM for QEMU that copies through registers, as on a PE without `FEAT_MOPS`; returns the raw
+/// image. QEMU's CPU with RME has the instructions and no switch for them.
+///
+/// # Errors
+///
+/// Those of [`rmm`].
+pub(crate) fn rmm_with_register_copies(project: &Project) -> Result<PathBuf> {
+    let board = Board::QemuVirt;
+    let features = ["--features", "register-copies"];
+    let elf = build(
+        project,
+        board,
+        board.rmm_crate(),
+        &features,
+        "rmm-register-copies",
+    )?;
+    let image = raw(project, board, &elf, "rmm-register-copies.img")?;
+    check_room(project, board, &image)?;
+    Ok(image)
+}
+
+fn check_room(project: &Project, board: Board, image: &Path) -> Result<()> {
     let table = board.table(project)?;
     let room = table.rmm_end - table.rmm_base;
-    let bytes = fs::metadata(&image)?.len();
+    let bytes = fs::metadata(image)?.len();
     if bytes > room {
         bail!(
             "the RMM image has {bytes} bytes, {} has room for {room}",
             board.name()
         );
     }
-    Ok(image)
+    Ok(())
 }
 
 /// Builds the Non-secure host of a board; returns the raw image.
@@ -46,7 +73,7 @@ pub(crate) fn rmm(project: &Project, board: Board) -> Result<PathBuf> {
 /// When it does not compile.
 pub(crate) fn host(project: &Project, board: Board) -> Result<PathBuf> {
     let features = ["--no-default-features", "--features", board.host_feature()];
-    let elf = build(project, board, HOST_CRATE, &features)?;
+    let elf = build(project, board, HOST_CRATE, &features, HOST_CRATE)?;
     raw(project, board, &elf, "host.img")
 }
 
@@ -56,7 +83,13 @@ pub(crate) fn host(project: &Project, board: Board) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub(crate) fn test_realm(project: &Project) -> Result<PathBuf> {
-    let elf = build(project, Board::QemuVirt, TEST_REALM_CRATE, &[])?;
+    let elf = build(
+        project,
+        Board::QemuVirt,
+        TEST_REALM_CRATE,
+        &[],
+        TEST_REALM_CRATE,
+    )?;
     raw(project, Board::QemuVirt, &elf, "test-realm.img")
 }
 
@@ -66,7 +99,13 @@ pub(crate) fn test_realm(project: &Project) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub(crate) fn guest_probe(project: &Project) -> Result<PathBuf> {
-    let elf = build(project, Board::QemuVirt, GUEST_PROBE_CRATE, &[])?;
+    let elf = build(
+        project,
+        Board::QemuVirt,
+        GUEST_PROBE_CRATE,
+        &[],
+        GUEST_PROBE_CRATE,
+    )?;
     let program = folder(project, Board::QemuVirt).join(GUEST_PROBE_CRATE);
     objcopy(project, &["--strip-all"], &elf, &program)?;
     Ok(program)
@@ -166,7 +205,14 @@ fn parse_sections(table: &str) -> Vec<Section> {
         .collect()
 }
 
-fn build(project: &Project, board: Board, name: &str, features: &[&str]) -> Result<PathBuf> {
+/// Builds a crate with `features`; returns the ELF file, to be called `file`.
+fn build(
+    project: &Project,
+    board: Board,
+    name: &str,
+    features: &[&str],
+    file: &str,
+) -> Result<PathBuf> {
     let core = setup::ensure_core_library(project)?;
     println!("build: {name} for {}", board.name());
     let mut command = project.cargo();
@@ -176,8 +222,8 @@ fn build(project: &Project, board: Board, name: &str, features: &[&str]) -> Resu
         .args(features);
     core.apply(&mut command);
     shell::run_shown(&mut command).with_context(|| format!("{name} does not build"))?;
-    let elf = elf_path(project, board, name);
-    // One crate built for two boards has one name in cargo's folder.
+    let elf = elf_path(project, board, file);
+    // A crate built in two ways has one name in cargo's folder.
     let built = project
         .target()
         .join(&project.versions.rust.target)

@@ -97,7 +97,7 @@ pub(crate) enum Means {
 impl Means {
     /// Returns the fastest way of a PE with these features.
     pub(crate) fn best(features: &CpuFeatures) -> Self {
-        if features.mops {
+        if features.mops && !cfg!(feature = "register-copies") {
             Self::Instructions
         } else {
             Self::Registers
