@@ -45,6 +45,7 @@ mod sysreg;
 mod tags;
 mod timer;
 mod tlb;
+mod turns;
 
 use log::info;
 

@@ -47,10 +47,21 @@ pub(crate) fn wait_milliseconds(duration: u64) {
 
 /// Asks for the host timer's interrupt on this PE at the time `ticks`.
 pub(crate) fn set_alarm(ticks: u64) {
-    // SAFETY: the compare value of a timer that only this image uses; it changes no memory.
-    unsafe { asm!("msr cnthp_cval_el2, {}", in(reg) ticks, options(nomem, nostack)) };
+    set_compare_value(ticks);
     CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::SET);
     barrier::isb(barrier::SY);
+}
+
+/// Lets the host timer's condition be met at the time `ticks`, without an interrupt.
+pub(crate) fn set_deadline(ticks: u64) {
+    set_compare_value(ticks);
+    CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::SET + CNTHP_CTL_EL2::IMASK::SET);
+    barrier::isb(barrier::SY);
+}
+
+fn set_compare_value(ticks: u64) {
+    // SAFETY: the compare value of a timer that only this image uses; it changes no memory.
+    unsafe { asm!("msr cnthp_cval_el2, {}", in(reg) ticks, options(nomem, nostack)) };
 }
 
 /// Takes the alarm back, and lowers its interrupt.

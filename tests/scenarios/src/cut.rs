@@ -1,18 +1,22 @@
 // SPDX-FileCopyrightText: Copyright The Bailey contributors.
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-//! Pages that go away at any moment of the call that copies them, on a machine where nobody can say at
-//! which byte: another PE takes the page to the Realm world, at another moment each time.
+//! Pages that go away at any moment of the call that copies them: another PE takes the page to the Realm
+//! world, at another moment each time.
 //!
 //! The moments begin before the call does and end after it has returned, and a scenario goes on until it
 //! has seen the call both fail and succeed, so that it has crossed the copy. What a failure may not leave
-//! behind is looked at after each. Nothing promises that a page goes away halfway: QEMU makes the memory
-//! copy instructions of a page at once, and of 3,000 copies through registers none was cut inside. Where
-//! copies can be cut at a byte, scenarios do that instead.
+//! behind is looked at after each.
+//!
+//! Where PEs run in turns ([`Capabilities::TURNS`]) the call is stopped at every [`STEP`]th instruction of
+//! it: before the monitor has looked at the page, between that and the copy, at many places within the
+//! copy, and behind it. Where they run at the same time nobody can say at which byte a page goes away, and
+//! hardly ever is it inside the copy. Where copies can be cut at a byte, scenarios do that instead.
 
 use alloc::vec;
+use core::mem::offset_of;
 
-use rmi::{Command, RecEnter};
+use rmi::{Command, RecEnter, RecExit};
 
 use crate::check;
 use crate::outcome::{Outcome, Reply};
@@ -36,31 +40,74 @@ const MOMENTS: [[usize; 2]; 8] = [
     [0, 12],
 ];
 
+/// Instructions from one moment to the next, where PEs run in turns.
+const STEP: u64 = 8;
+/// Successes in a row behind which a call has nothing more to do with the page.
+const BEHIND: usize = 32;
+/// Bytes of a page of parameters or of a source.
+const PAGE: usize = 4096;
+/// Bytes of a copy that may go by between two moments. Pairs of registers take 8 instructions for 64.
+const COARSE: usize = 128;
+
 /// What came of the rounds so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Rounds {
+    in_turns: bool,
     failed: usize,
     passed: usize,
+    /// Where PEs run in turns: the ticks of the last call that was made, and before the page was taken.
+    ticks: u64,
+    before: u64,
+    /// The ticks of the last failure.
+    failure_ticks: u64,
+    /// The latest moment of a failure, and the earliest of a success.
+    last_failure: u64,
+    first_success: u64,
+    /// Failures that took longer than the one a moment before: the copy had come further.
+    depths: usize,
 }
 
 impl Rounds {
+    fn new(w: &World<'_>) -> Self {
+        Self {
+            in_turns: w.port.capabilities().contains(Capabilities::TURNS),
+            failed: 0,
+            passed: 0,
+            ticks: 0,
+            before: 0,
+            failure_ticks: 0,
+            last_failure: 0,
+            first_success: u64::MAX,
+            depths: 0,
+        }
+    }
+
     fn count(self) -> usize {
         self.failed + self.passed
     }
 
     fn wants_more(self) -> bool {
         let has_both = self.failed > 0 && self.passed > 0;
-        self.count() < LEAST || (self.count() < MOST && !has_both)
+        let has_enough = if self.in_turns {
+            self.passed >= BEHIND
+        } else {
+            self.count() >= LEAST
+        };
+        self.count() < MOST && !(has_both && has_enough)
     }
 
-    fn check(self) -> Outcome {
+    /// Insists on having seen both ends, and on having cut the copy of so many bytes all along, where that
+    /// can be known.
+    fn check(self, copied_bytes: usize) -> Outcome {
         let has_both = self.failed > 0 && self.passed > 0;
         check!(has_both, "no cut came into reach: {self:?}");
+        let is_cut = !self.in_turns || self.depths >= copied_bytes / COARSE;
+        check!(is_cut, "hardly a cut is inside the copy: {self:?}");
         Ok(())
     }
 
     /// Takes account of a reply, which is `passed` or that of a page that went away; says whether it is
-    /// the former.
+    /// the former. A call that had its copy at one moment has it at all later ones.
     fn note(&mut self, reply: Reply, passed: Reply) -> Outcome<bool> {
         let is_passed = reply.x0() == passed.x0();
         check!(
@@ -69,9 +116,17 @@ impl Rounds {
         );
         if is_passed {
             self.passed += 1;
+            self.first_success = self.first_success.min(self.before);
         } else {
+            self.depths += usize::from(self.failed > 0 && self.ticks > self.failure_ticks);
             self.failed += 1;
+            self.failure_ticks = self.ticks;
+            self.last_failure = self.last_failure.max(self.before);
         }
+        check!(
+            !self.in_turns || self.last_failure <= self.first_success,
+            "the page was missed later than it was not: {self:?}"
+        );
         Ok(is_passed)
     }
 }
@@ -86,29 +141,53 @@ impl World<'_> {
 
     /// Makes a call while another PE takes the page at `page` to the Realm world; it is the Host's again
     /// afterwards, without its contents.
-    fn cut_at(&mut self, page: u64, call: Command, rounds: Rounds) -> Outcome<Reply> {
+    fn cut_at(&mut self, page: u64, call: Command, rounds: &mut Rounds) -> Outcome<Reply> {
         self.need(Capabilities::SECOND_PE, "no copy can be cut")?;
-        let wait = Command::Version { req: 0x1_0000 }.encode();
-        let [ours, theirs] = MOMENTS[rounds.count() % MOMENTS.len()];
-        let (mut ours, mut theirs) = (vec![wait; ours], vec![wait; theirs]);
-        ours.push(call.encode());
-        theirs.push(Command::GranuleDelegate { addr: page }.encode());
-        let raced = self.port.race(&ours, &theirs);
-        let Some([our_replies, their_replies]) = raced else {
-            check!(false, "nobody raced");
-            unreachable!("checked")
+        let take = Command::GranuleDelegate { addr: page };
+        let [reply, taken] = if rounds.in_turns {
+            let ticks = rounds.count() as u64 * STEP;
+            let made = self.port.interleave(call.encode(), ticks, take.encode());
+            let made = made.expect("the port has turns");
+            (rounds.ticks, rounds.before) = (made.ticks, made.before);
+            [made.ours, made.theirs]
+        } else {
+            self.race_at(MOMENTS[rounds.count() % MOMENTS.len()], call, take)
         };
-        let last = |replies: &[[u64; 8]], calls: &[[u64; 8]]| {
-            let (reply, call) = replies.last().zip(calls.last()).expect("one at least");
-            Reply(*reply).without_kept(call)
-        };
-        let taken = last(&their_replies, &theirs);
+        let taken = Reply(taken).without_kept(&take.encode());
         check!(taken.is_success(), "{page:#x} stays the Host's: {taken:?}");
         self.note_delegated(page);
         self.undelegate(page)?;
-        let reply = last(&our_replies, &ours);
+        let reply = Reply(reply).without_kept(&call.encode());
         self.account(&call.encode(), reply);
         Ok(reply)
+    }
+
+    /// Races two calls, each behind so many short ones.
+    fn race_at(
+        &mut self,
+        [ours, theirs]: [usize; 2],
+        call: Command,
+        take: Command,
+    ) -> [[u64; 8]; 2] {
+        let wait = Command::Version { req: 0x1_0000 }.encode();
+        let (mut ours, mut theirs) = (vec![wait; ours], vec![wait; theirs]);
+        ours.push(call.encode());
+        theirs.push(take.encode());
+        let raced = self
+            .port
+            .race(&ours, &theirs)
+            .expect("the port has two PEs");
+        raced.map(|replies| *replies.last().expect("one call at least"))
+    }
+
+    /// Checks that the Realm world has a granule, does not use it and left nothing in it.
+    fn check_empty(&mut self, granule: u64, rounds: Rounds) -> Outcome {
+        self.undelegate(granule)?;
+        let left = self.read_page::<[u8; 4096]>(granule)?;
+        let copied = left.iter().filter(|byte| **byte != 0).count();
+        check!(copied == 0, "{copied} bytes of the copy stay, {rounds:?}");
+        self.delegate(granule)?;
+        Ok(())
     }
 }
 
@@ -125,21 +204,17 @@ pub(crate) fn data_create(w: &mut World<'_>) -> Outcome {
         src,
         flags,
     };
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds::new(w);
     while rounds.wants_more() {
         w.write_page(src, &[0xA5_u8; 4096])?;
-        let reply = w.cut_at(src, create, rounds)?;
+        let reply = w.cut_at(src, create, &mut rounds)?;
         if rounds.note(reply, Reply::SUCCESS)? {
             w.ok(Command::DataDestroy { rd, ipa })?;
             continue;
         }
-        w.undelegate(data)?;
-        let left = w.read_page::<[u8; 4096]>(data)?;
-        let copied = left.iter().filter(|byte| **byte != 0).count();
-        check!(copied == 0, "{copied} bytes of the copy stay, {rounds:?}");
-        w.delegate(data)?;
+        w.check_empty(data, rounds)?;
     }
-    rounds.check()
+    rounds.check(PAGE)
 }
 
 /// No Realm comes of half its parameters.
@@ -147,18 +222,18 @@ pub(crate) fn realm_create(w: &mut World<'_>) -> Outcome {
     let (create, realm) = w.prepare_realm(&RealmPlan::default())?;
     let (rd, page) = (realm.rd, create.encode()[2]);
     let contents = w.read_page::<[u8; 4096]>(page)?;
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds::new(w);
     while rounds.wants_more() {
         w.write_page(page, &contents)?;
-        let reply = w.cut_at(page, create, rounds)?;
+        let reply = w.cut_at(page, create, &mut rounds)?;
         if rounds.note(reply, Reply::SUCCESS)? {
             w.ok(Command::RealmDestroy { rd })?;
         }
         for granule in [rd, realm.root] {
-            check!(w.is_delegated(granule)?, "{granule:#x} is in use");
+            w.check_empty(granule, rounds)?;
         }
     }
-    rounds.check()
+    rounds.check(PAGE)
 }
 
 /// No REC comes of half its parameters, and the Realm waits for the same one.
@@ -171,17 +246,17 @@ pub(crate) fn rec_create(w: &mut World<'_>) -> Outcome {
         rec,
         params_ptr,
     };
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds::new(w);
     while rounds.wants_more() {
         params.mpidr = crate::rec_mpidr(rounds.passed as u64);
         w.write_page(params_ptr, &params)?;
-        let reply = w.cut_at(params_ptr, create, rounds)?;
+        let reply = w.cut_at(params_ptr, create, &mut rounds)?;
         if rounds.note(reply, Reply::SUCCESS)? {
             w.ok(Command::RecDestroy { rec })?;
         }
-        check!(w.is_delegated(rec)?, "the REC is there");
+        w.check_empty(rec, rounds)?;
     }
-    rounds.check()
+    rounds.check(PAGE)
 }
 
 /// A REC that is off says so only once the whole first half of the run page was read.
@@ -190,13 +265,13 @@ pub(crate) fn rec_enter(w: &mut World<'_>) -> Outcome {
     let Rec { rec, run, .. } = w.rec(&realm, Runnable::No)?;
     w.activate(&realm)?;
     let enter = Command::RecEnter { rec, run_ptr: run };
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds::new(w);
     while rounds.wants_more() {
         w.write_page(run, &RecEnter::default())?;
-        let reply = w.cut_at(run, enter, rounds)?;
+        let reply = w.cut_at(run, enter, &mut rounds)?;
         rounds.note(reply, Reply::rec())?;
     }
-    rounds.check()?;
+    rounds.check(offset_of!(RecEnter, gicv3_lrs))?;
     w.expect(enter, Reply::rec())
 }
 
@@ -217,19 +292,30 @@ pub(crate) fn rec_exit(w: &mut World<'_>) -> Outcome {
     };
     let store = |value| RealmAction::Store { ipa, value };
     w.act_done(&rec, store(1))?;
-    let (mut rounds, mut ran) = (Rounds::default(), 0);
+    let (mut rounds, mut ran) = (Rounds::new(w), 0);
     // It takes a page that goes away while the Realm runs for an exit to get lost, and several PEs that
-    // really run at once for that.
+    // run at once or in turns for that.
     while rounds.wants_more() || ran == 0 && rounds.count() < MOST {
         let value = rounds.count() as u64 + 2;
         let mut enter = RecEnter::default();
         w.port.set_action(&mut enter, store(value));
         w.write_page(run, &enter)?;
-        let reply = w.cut_at(run, call, rounds)?;
+        let reply = w.cut_at(run, call, &mut rounds)?;
         let is_passed = rounds.note(reply, Reply::SUCCESS)?;
         let [stored, ..] = w.read_page::<[u64; 512]>(shared)?;
-        ran += usize::from(!is_passed && stored == value);
+        let has_run = stored == value;
+        check!(has_run || stored == 1 && !is_passed, "{stored} was stored");
+        check!(
+            has_run || !rounds.in_turns || ran == 0,
+            "no run: {rounds:?}"
+        );
+        if has_run && ran == 0 {
+            // The copy of the first half is behind.
+            rounds.depths = 0;
+        }
+        ran += usize::from(has_run && !is_passed);
         w.act_done(&rec, store(1))?;
     }
-    rounds.check()
+    check!(ran > 0 || !rounds.in_turns, "no exit was lost: {rounds:?}");
+    rounds.check(size_of::<RecExit>())
 }

@@ -46,6 +46,8 @@ impl Capabilities {
     pub const REGISTERS: Self = Self(1 << 6);
     /// A tick of the counter passes with each instruction, and only then.
     pub const EXACT_TIME: Self = Self(1 << 7);
+    /// PEs run in turns, and a turn ends where the scenario wants it, in whatever code.
+    pub const TURNS: Self = Self(1 << 8);
 
     /// Says whether all of `other` is there.
     #[must_use]
@@ -125,6 +127,19 @@ pub type Tags = [u8; 256];
 /// x0 to x7 of the calls of two PEs.
 pub type Race = [Vec<[u64; 8]>; 2];
 
+/// What came of a call, and of one that another PE made in the midst of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Midst {
+    /// x0 to x7 of the call.
+    pub ours: [u64; 8],
+    /// x0 to x7 of the other PE's.
+    pub theirs: [u64; 8],
+    /// Ticks from the beginning of the call to that of the other PE's; 0 where that was first.
+    pub before: u64,
+    /// Ticks that the call took, with those of the other PE's in it.
+    pub ticks: u64,
+}
+
 /// The Host's side of one machine. Addresses are physical.
 pub trait RmiPort {
     /// Makes one RMI call: x0 to x7 in, x0 to x7 out.
@@ -150,6 +165,13 @@ pub trait RmiPort {
     /// Makes `ours` and, on another PE at the same time, `theirs`. Nothing without
     /// [`Capabilities::SECOND_PE`].
     fn race(&mut self, ours: &[[u64; 8]], theirs: &[[u64; 8]]) -> Option<Race>;
+
+    /// Makes the call `ours` and stops this PE after so many ticks of it, until another PE has made the
+    /// call `theirs`. The machine may stop it at another moment, which is rare. Nothing without
+    /// [`Capabilities::TURNS`].
+    fn interleave(&mut self, _ours: [u64; 8], _ticks: u64, _theirs: [u64; 8]) -> Option<Midst> {
+        None
+    }
 
     /// Enters each REC with one of the calls `enters`, each on a PE of its own, again and again until its
     /// keeper ends that or the call fails. A kick that finds a keeper at work interrupts the entry after

@@ -32,7 +32,8 @@ const VARIANTS: &[Variant] = &[
     Variant::with_cpu("on-target-no-sve", "sve=off,sme=off"),
     Variant::with_cpu("on-target-no-pmu", "pmu=off"),
     Variant {
-        exact_scenarios: Some("realm_boundary"),
+        register_copies: true,
+        exact_scenarios: Some("realm_boundary|_halfway$|rec_enter_exit_pas$"),
         ..Variant::with_cpu("on-target-icount", "")
     },
 ];
@@ -45,8 +46,8 @@ struct Variant {
     cpu_opts: &'static str,
     /// Whether the RMM copies through registers.
     register_copies: bool,
-    /// A part of the names of the scenarios that want a machine with exact time; nothing where the time is
-    /// ordinary and all scenarios run. There they may not be skipped.
+    /// What matches the names of the scenarios that want a machine with exact time; nothing where the time
+    /// is ordinary and all scenarios run. There they may not be skipped.
     exact_scenarios: Option<&'static str>,
 }
 
@@ -62,13 +63,17 @@ impl Variant {
 
     /// Tells whether a scenario that the user wants runs on this machine.
     fn has_any(&self, filter: &Regex) -> bool {
-        let mut names = scenarios::on_machine().map(|scenario| scenario.name);
-        self.exact_scenarios
-            .is_none_or(|part| names.any(|name| name.contains(part) && filter.is_match(name)))
+        let mut names = all().chain(on_machine()).map(|scenario| scenario.name);
+        self.exact_scenarios.is_none_or(|exact| {
+            let exact = Regex::new(exact).expect("it is one of the table");
+            names.any(|name| exact.is_match(name) && filter.is_match(name))
+        })
     }
 }
 
 const MACHINE_CPUS: u32 = 4;
+/// CPUs of a machine with exact time: one is in the midst of a call, another does something meanwhile.
+const EXACT_CPUS: u32 = 2;
 const MACHINE_MEMORY_BYTES: u64 = 3 << 30;
 /// Machines that scenarios may stop before the rest is given up.
 const MAX_MACHINES: u32 = 40;
@@ -90,7 +95,9 @@ pub(crate) struct ConformanceArgs {
     /// Features of QEMU's CPU to switch, such as lpa2=off,sve=off
     #[arg(long, value_name = "A=off,...", default_value = "")]
     cpu_opts: String,
-    /// One CPU on which each instruction takes exactly one tick, for the scenarios named realm_boundary
+    /// Two CPUs that take turns, on which each instruction takes exactly one tick: for the scenarios named
+    /// realm_boundary, _halfway and exit_pas. The latter two want --register-copies: QEMU makes the memory
+    /// copy instructions of a page at once
     #[arg(long)]
     exact_time: bool,
     /// An RMM of ours that does not use the memory copy instructions
@@ -237,7 +244,11 @@ fn machine_of(project: &Project, args: &ConformanceArgs, timeout: Duration) -> R
         args.rmm.clone()
     };
     Ok(Machine {
-        smp: if args.exact_time { 1 } else { MACHINE_CPUS },
+        smp: if args.exact_time {
+            EXACT_CPUS
+        } else {
+            MACHINE_CPUS
+        },
         memory_bytes: MACHINE_MEMORY_BYTES,
         has_exact_time: args.exact_time,
         cpu_options: args.cpu_opts.clone(),

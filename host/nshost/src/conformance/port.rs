@@ -16,7 +16,7 @@ use host_vmm::bundle::Options;
 use host_vmm::platform::Platform;
 use rmi::rec_run::REC_RUN_HALF_BYTES;
 use rmi::{Command, CommandId, ExitReason, RMI_SUCCESS, RecEnter, RecExit};
-use scenarios::port::{Beside, During, Keeper, Race, Tags, Then};
+use scenarios::port::{Beside, During, Keeper, Midst, Race, Tags, Then};
 use scenarios::realm::{RealmAction, RealmResult};
 use scenarios::vectors::HostVectors;
 use scenarios::{Capabilities, Facts, Fault, Place, RmiPort};
@@ -27,7 +27,7 @@ use super::program;
 use super::registers::Filled;
 use super::simd::Simd;
 use crate::machine::Machine;
-use crate::{gic, guarded, pe, tags, timer};
+use crate::{gic, guarded, pe, tags, timer, turns};
 
 /// Registers of a reply that EL3 passes on: x0 to x4. It restores the others.
 const REPLY_REGISTERS: usize = 5;
@@ -36,6 +36,11 @@ const HPMN0_SHIFT: u32 = 60;
 
 /// How long a REC that another PE enters gets before it is taken to be running.
 const ENTER_MILLISECONDS: u64 = 20;
+
+/// Instructions of a turn beyond those of the call that it ends in. The other PE's call ends its own turn
+/// where it invalidates TLBs; what is left of the round is enough for the call of this PE to end in one
+/// more turn, so that the instructions in between are as many each time.
+const SPARE: u64 = 32768;
 
 /// The Host's side of this machine.
 pub(super) struct TargetPort<'a> {
@@ -249,6 +254,46 @@ impl RmiPort for TargetPort<'_> {
         Some(replies.map(Mutex::into_inner))
     }
 
+    fn interleave(&mut self, ours: [u64; 8], ticks: u64, theirs: [u64; 8]) -> Option<Midst> {
+        if !self.capabilities().contains(Capabilities::TURNS) {
+            return None;
+        }
+        let machine = self.host.machine();
+        let (is_ready, is_due) = (AtomicBool::new(false), AtomicBool::new(false));
+        // When a PE's call began, its reply, the ticks it took.
+        let calls = [const { Mutex::new((0, [0; 8], 0)) }; 2];
+        let make = |pe: usize, registers| {
+            let began = timer::now();
+            let (reply, ticks) = machine.call_timed(registers);
+            *calls[pe].lock() = (began, reply, ticks);
+        };
+        pe::on_each(2, &|pe| {
+            if pe == 1 {
+                is_ready.store(true, Ordering::Release);
+                while !is_due.load(Ordering::Acquire) {
+                    turns::give_way();
+                }
+                make(pe, theirs);
+            } else {
+                while !is_ready.load(Ordering::Acquire) {
+                    turns::give_way();
+                }
+                turns::begin(SPARE + ticks);
+                is_due.store(true, Ordering::Release);
+                turns::spend(SPARE);
+                make(pe, ours);
+                turns::end();
+            }
+        });
+        let [(began, ours, ticks), (other_began, theirs, _)] = calls.map(Mutex::into_inner);
+        Some(Midst {
+            ours,
+            theirs,
+            before: other_began.saturating_sub(began),
+            ticks,
+        })
+    }
+
     fn run_together(
         &mut self,
         enters: &[[u64; 8]],
@@ -337,6 +382,9 @@ impl RmiPort for TargetPort<'_> {
         }
         if self.has_exact_time {
             all = all | Capabilities::EXACT_TIME;
+        }
+        if self.has_exact_time && pe::count() == 2 {
+            all = all | Capabilities::TURNS;
         }
         all
     }
