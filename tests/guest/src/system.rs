@@ -26,6 +26,7 @@ const PRCTL: usize = 167;
 const GETPID: usize = 172;
 const CLONE: usize = 220;
 const MMAP: usize = 222;
+const MPROTECT: usize = 226;
 const PERF_EVENT_OPEN: usize = 241;
 const WAIT4: usize = 260;
 
@@ -66,8 +67,9 @@ const PR_SET_TAGGED_ADDR_CTRL: usize = 55;
 const PR_TAGGED_ADDR_ENABLE: usize = 1 << 0;
 const PR_MTE_TCF_SYNC: usize = 1 << 1;
 const PR_MTE_TAG_SHIFT: u32 = 3;
-/// Read, write, with tags.
-const PROT_TAGGED: usize = 0x1 | 0x2 | 0x20;
+/// Read and write; the same with tags.
+const PROT_PLAIN: usize = 0x1 | 0x2;
+const PROT_TAGGED: usize = PROT_PLAIN | 0x20;
 /// Private and anonymous.
 const MAP_OWN: usize = 0x2 | 0x20;
 
@@ -442,12 +444,17 @@ pub(crate) fn enable_tags(choice: usize) -> Result<(), Failure> {
     plain("prctl (tags)", PRCTL, arguments).map(drop)
 }
 
-/// Maps new memory with tags; returns where.
+/// Maps new memory with tags; returns where. A kernel that has none refuses only the second call: the
+/// first ignores what it does not know.
 pub(crate) fn map_tagged(bytes: usize) -> Result<usize, Failure> {
     let none = usize::MAX;
-    let arguments = [0, bytes, PROT_TAGGED, MAP_OWN, none, 0];
+    let arguments = [0, bytes, PROT_PLAIN, MAP_OWN, none, 0];
     // SAFETY: the kernel chooses addresses that are not in use.
-    checked("mmap", unsafe { call(MMAP, arguments) })
+    let base = checked("mmap", unsafe { call(MMAP, arguments) })?;
+    let arguments = [base, bytes, PROT_TAGGED, 0, 0, 0];
+    // SAFETY: nobody uses the memory yet.
+    checked("mprotect (tags)", unsafe { call(MPROTECT, arguments) })?;
+    Ok(base)
 }
 
 /// Waits until nobody can write to the standard input any more.
