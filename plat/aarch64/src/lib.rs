@@ -18,6 +18,7 @@
 #![no_std]
 
 mod features;
+mod last_rec;
 mod syndrome;
 
 #[cfg(target_os = "none")]

@@ -108,6 +108,20 @@ fn invalidate_combined() {
     }
 }
 
+/// Makes this PE forget what it has cached of stage 1 for the VMID that was just written to `VTTBR_EL2`,
+/// alone or combined with stage 2. What comes next of the Realm is behind an exception return.
+pub(crate) fn forget_here() {
+    // SAFETY: removes cached translations only.
+    unsafe {
+        asm!(
+            "isb",
+            "tlbi vmalle1",
+            "dsb nsh",
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Forgets everything of the VMID.
 fn invalidate_vmid() {
     // SAFETY: removes cached translations only.

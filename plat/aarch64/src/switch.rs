@@ -20,9 +20,11 @@ use rmm_hal::{
 
 use crate::debug::{Debug, HostDebug};
 use crate::el1::{self, Optional};
+use crate::last_rec::LastRec;
 use crate::pmu::{self, Pmu};
 use crate::regs::{isb, read_sysreg, write_sysreg};
 use crate::simd::Simd;
+use crate::stage2;
 use crate::syndrome::{FaultAddress, fault_address};
 use crate::vgic::{Aside, Vgic};
 use crate::vtimer;
@@ -104,6 +106,7 @@ pub(crate) struct RealmSide {
     simd: Simd,
     host: RefCell<Host>,
     realm_counters: Cell<Option<u8>>,
+    last_rec: LastRec,
 }
 
 impl RealmSide {
@@ -125,6 +128,7 @@ impl RealmSide {
             simd: Simd::new(features),
             host: RefCell::new(Host::default()),
             realm_counters: Cell::new(None),
+            last_rec: LastRec::default(),
         };
         side.simd.open();
         isb();
@@ -144,6 +148,12 @@ impl RealmSide {
             }
         }
         self.write_controls(controls);
+        if self
+            .last_rec
+            .changes_to(controls.stage2.vttbr, controls.vmpidr)
+        {
+            stage2::forget_here();
+        }
         el1::load(&context.el1, self.optional);
         el1::load_realm(&context.el1, self.optional);
         if let (Some(pmu), Some(_)) = (self.pmu, controls.pmu_counters) {

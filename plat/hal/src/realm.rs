@@ -137,7 +137,8 @@ pub struct TranslationControls {
 /// the SIMD state of the context live in the hardware; general registers, `pc`, `pstate` and the debug
 /// state always live in the context.
 pub trait RealmCpu {
-    /// Puts the Non-secure world's EL1&0 state aside and loads the REC's.
+    /// Puts the Non-secure world's EL1&0 state aside and loads the REC's. Of the translations that this
+    /// PE has cached for the Realm, the REC uses its own only.
     fn load(&self, context: &mut RecContext, controls: &RunControls);
 
     /// Runs the Realm until it stops.
