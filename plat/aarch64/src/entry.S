@@ -20,7 +20,6 @@ rmm_entry:
     cbz     x10, entry_warm
 
     // No cache line may hide what is written with the caches off.
-    mov     x16, x30
     bl      entry_invalidate_image
 
     adrp    x9, entry_is_cold
@@ -106,6 +105,7 @@ entry_mmu_on:
     msr     tcr_el2, x11
     msr     mair_el2, x12
     tlbi    alle2
+    tlbi    alle1                   // Realms': a PE that was off heard of no maintenance
     ic      iallu
     dsb     nsh
     isb
