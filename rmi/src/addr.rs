@@ -56,12 +56,6 @@ impl PhysAddr {
     pub const fn granule(self) -> GranuleAddr {
         GranuleAddr(self.0 & !(GRANULE_SIZE - 1))
     }
-
-    /// Returns the offset in bytes of this byte in its granule.
-    #[must_use]
-    pub const fn granule_offset(self) -> u64 {
-        self.0 & (GRANULE_SIZE - 1)
-    }
 }
 
 /// The physical address of a granule: a multiple of [`GRANULE_SIZE`] by construction.
@@ -202,10 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn phys_addr_splits_into_granule_and_offset() {
+    fn phys_addr_lies_in_a_granule() {
         let byte = PhysAddr::new(0x1234_5678);
         assert_eq!(byte.granule().raw(), 0x1234_5000);
-        assert_eq!(byte.granule_offset(), 0x678);
         assert_eq!(PhysAddr::new(u64::MAX).checked_add(1), None);
     }
 

@@ -83,20 +83,6 @@ impl PsciFunction {
         }
     }
 
-    /// Returns whether the Host answers the function by `RMI_PSCI_COMPLETE`.
-    #[must_use]
-    pub const fn has_completion(self) -> bool {
-        match self {
-            Self::CpuOn | Self::AffinityInfo => true,
-            Self::Version
-            | Self::CpuSuspend
-            | Self::CpuOff
-            | Self::SystemOff
-            | Self::SystemReset
-            | Self::Features => false,
-        }
-    }
-
     /// Returns the function with this identifier, if Realms have it.
     #[must_use]
     const fn from_exact_fid(fid: u64) -> Option<Self> {

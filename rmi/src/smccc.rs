@@ -9,9 +9,6 @@ pub const SMCCC_NOT_SUPPORTED: u64 = u64::MAX;
 /// Function identifier of `SMCCC_VERSION`.
 pub const FID_SMCCC_VERSION: u64 = 0x8000_0000;
 
-/// Function identifier of `SMCCC_ARCH_FEATURES`.
-pub const FID_SMCCC_ARCH_FEATURES: u64 = 0x8000_0001;
-
 /// The hint of SMCCC 1.3 that the caller has no live SVE state. It is not part of the identifier.
 pub const FID_SVE_HINT: u64 = 1 << 16;
 

@@ -24,8 +24,6 @@ pub const EC_INSTRUCTION_ABORT_SAME: u8 = 0x21;
 pub const EC_DATA_ABORT_LOWER: u8 = 0x24;
 /// Exception class of a Data Abort from the same exception level.
 pub const EC_DATA_ABORT_SAME: u8 = 0x25;
-/// Exception class of an `SError`.
-pub const EC_SERROR: u8 = 0x2F;
 
 /// Exception class.
 const EC: Field = Field::new(31, 26);

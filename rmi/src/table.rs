@@ -12,12 +12,6 @@ use crate::smccc::fid_of;
 /// The number of registers that carry a call and its reply: x0 to x7.
 pub const REGISTERS: usize = 8;
 
-/// The first function identifier that EL3 forwards to the monitor on behalf of the Host.
-pub const FID_RMI_FIRST: u64 = 0xC400_0150;
-
-/// The last function identifier that EL3 forwards to the monitor on behalf of the Host.
-pub const FID_RMI_LAST: u64 = 0xC400_018F;
-
 /// When a call of a command is worth a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogPolicy {

@@ -274,12 +274,6 @@ impl SpareMemory {
         // runs.
         Ok(unsafe { core::slice::from_raw_parts_mut(first, count) })
     }
-
-    /// Returns the number of bytes left.
-    #[must_use]
-    pub fn free_bytes(&self) -> usize {
-        self.free.len()
-    }
 }
 
 /// Called by `entry.S` on the first PE, MMU off.

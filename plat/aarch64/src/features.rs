@@ -21,7 +21,6 @@ const ISAR0: usize = 6 * 8;
 const ISAR2: usize = 6 * 8 + 2;
 const MMFR0: usize = 7 * 8;
 const MMFR1: usize = 7 * 8 + 1;
-const MMFR2: usize = 7 * 8 + 2;
 
 /// What only an access could tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +53,6 @@ pub(crate) fn decode(ids: &IdRegisters, probed: &Probed) -> CpuFeatures {
         pa_range,
         lpa2: has_lpa2(ids),
         vmid16: field(ids, MMFR1, 4) == 2,
-        ttst: field(ids, MMFR2, 28) != 0,
         sve_vq: vector_quads(probed.sve_bytes),
         sme: field(ids, PFR1, 24) != 0,
         breakpoints: field(ids, DFR0, 12),
@@ -147,7 +145,7 @@ mod tests {
     #[test]
     fn nothing_is_assumed() {
         let features = decode(&with(&[]), &Probed::default());
-        assert!(!(features.lpa2 || features.vmid16 || features.ttst || features.sme));
+        assert!(!(features.lpa2 || features.vmid16 || features.sme));
         assert!(!(features.wfxt || features.ras || features.mops || features.sha256));
         assert_eq!((features.sve_vq, features.pmu_counters), (None, None));
         assert_eq!((features.pa_bits, features.intid_bits), (32, 16));

@@ -332,7 +332,7 @@ impl Drop for FakeMachine {
     }
 }
 
-/// Returns the features of a well-equipped PE: 48-bit addresses with LPA2, SVE of 512 bits, a PMU with
+/// Returns the features of a well-equipped PE: 52-bit addresses with LPA2, SVE of 512 bits, a PMU with
 /// six counters, four list registers.
 #[must_use]
 pub fn default_features() -> CpuFeatures {
@@ -341,7 +341,6 @@ pub fn default_features() -> CpuFeatures {
         pa_range: 0b0110,
         lpa2: true,
         vmid16: true,
-        ttst: true,
         sve_vq: Some(3),
         sme: true,
         breakpoints: 5,

@@ -31,7 +31,7 @@ pub struct FakePe<'m> {
 }
 
 impl<'m> FakePe<'m> {
-    /// The number of granules a PE can show at a time, as on the real machine.
+    /// The number of granules a PE can show at a time: half of what the real machine can.
     pub const SLOTS: usize = 8;
 
     /// Returns a PE of `machine`.

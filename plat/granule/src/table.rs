@@ -117,12 +117,6 @@ impl<'m> GranuleTable<'m> {
         self.word(at).map(|word| (word.state(), word.count()))
     }
 
-    /// Returns the banks of the table.
-    #[must_use]
-    pub fn banks(&self) -> &'m [Bank<'m>] {
-        self.banks
-    }
-
     fn word(&self, at: PhysAddr) -> Option<&'m GranuleWord> {
         self.banks.iter().find_map(|bank| bank.word(at))
     }

@@ -17,8 +17,6 @@ pub struct CpuFeatures {
     pub lpa2: bool,
     /// VMIDs have 16 bits.
     pub vmid16: bool,
-    /// Small translation tables (`FEAT_TTST`).
-    pub ttst: bool,
     /// The greatest SVE vector length in units of 128 bits minus one; `None` without SVE.
     pub sve_vq: Option<u8>,
     /// SME is implemented.

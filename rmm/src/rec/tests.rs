@@ -17,7 +17,6 @@ pub(crate) fn cpu() -> CpuFeatures {
         pa_range: 0b0101,
         lpa2: false,
         vmid16: true,
-        ttst: true,
         sve_vq: None,
         sme: false,
         breakpoints: 5,

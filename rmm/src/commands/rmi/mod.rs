@@ -5,8 +5,9 @@
 //!
 //! One function per command, with the failure conditions of the specification in its order. Where two
 //! conditions hold and the specification orders them not, the order is: what the registers alone say;
-//! locks and granule states; what the Realm's size says; the state of the Realm or the REC; copies
-//! from Non-secure memory; the walk; the entry at its end. The first change comes after the last check.
+//! copies of parameters from Non-secure memory; locks and granule states; what the Realm's size says;
+//! the state of the Realm or the REC; the copy of a page of data; the walk; the entry at its end. The
+//! first change comes after the last check.
 
 pub(crate) mod data;
 pub(crate) mod features;

@@ -40,7 +40,14 @@ fn unsupported(w: &mut World<'_>) -> Outcome {
 
 /// A number of the range that is no command is answered as SMCCC says, and changes nothing else.
 fn unknown_function(w: &mut World<'_>) -> Outcome {
-    for fid in [0xC400_0156, 0xC400_0160, 0xC400_0163, 0xC400_018E] {
+    for fid in [
+        0xC400_0156,
+        0xC400_0160,
+        0xC400_0163,
+        0xC400_018E,
+        // What the monitor itself says to EL3 behind a command.
+        0xC400_018F,
+    ] {
         let reply = w.call_raw([fid, 1, 2, 3, 4, 5, 6, 7]);
         w.check_reply(rmi::CommandId::Version, reply, Reply::not_supported())?;
     }
