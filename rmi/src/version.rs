@@ -96,13 +96,14 @@ pub struct Negotiation {
 }
 
 impl Supported<'_> {
-    /// Answers a request for version `request`.
+    /// Answers a request for the version in the word `request`. A word with other bits set names none.
     #[must_use]
-    pub fn negotiate(self, request: Version) -> Negotiation {
+    pub fn negotiate(self, request: u64) -> Negotiation {
         let higher = self.newest;
-        let best = self.versions().filter(|version| *version <= request).max();
+        let wanted = Version::from_register(request);
+        let best = self.versions().filter(|version| *version <= wanted).max();
         Negotiation {
-            is_supported: best == Some(request),
+            is_supported: best.is_some_and(|best| best.to_register() == request),
             lower: best.unwrap_or(higher),
             higher,
         }
@@ -130,7 +131,7 @@ mod tests {
             is_supported,
             lower,
             higher,
-        } = Supported { newest, older }.negotiate(request);
+        } = Supported { newest, older }.negotiate(request.to_register());
         (is_supported, lower, higher)
     }
 
@@ -149,8 +150,9 @@ mod tests {
     #[test]
     fn version_1_0_is_the_only_one() {
         for supported in [RMI_VERSIONS, RSI_VERSIONS] {
-            assert!(supported.negotiate(V1_0).is_supported);
-            for request in [Version::new(0, 0), Version::new(0, 9), V1_1, V2_0] {
+            assert!(supported.negotiate(0x1_0000).is_supported);
+            let stray_bits = [1 << 31 | 0x1_0000, 1 << 63 | 0x1_0000, u64::MAX];
+            for request in [0, 9, 0x1_0001, 0x2_0000].into_iter().chain(stray_bits) {
                 let refusal = Negotiation {
                     is_supported: false,
                     lower: V1_0,

@@ -72,7 +72,13 @@ fn version_is_negotiated() {
             [VERSION | 1 << 16, 0x1_0000],
             [SUCCESS, 0x1_0000, 0x1_0000],
         );
-        for request in [0, 0x1_0001, 0x2_0000] {
+        for request in [
+            0,
+            0x1_0001,
+            0x2_0000,
+            1 << 31 | 0x1_0000,
+            1 << 63 | 0x1_0000,
+        ] {
             assert_call(&vcpu, [VERSION, request], [INPUT, 0x1_0000, 0x1_0000]);
         }
     });

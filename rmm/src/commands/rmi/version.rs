@@ -4,16 +4,14 @@
 //! `RMI_VERSION`.
 
 use rmi::version::RMI_VERSIONS;
-use rmi::{RMI_SUCCESS, RmiError, Version};
+use rmi::{RMI_SUCCESS, RmiError};
 
 use crate::commands::Reply;
 
 /// `RMI_VERSION`: both versions are outputs whether the requested one is supported or not.
 pub(crate) fn version(req: u64) -> Reply {
-    let answer = RMI_VERSIONS.negotiate(Version::from_register(req));
-    // Bits 63:31 of a version word are zero: a request with others set names no version.
-    let is_supported = answer.is_supported && answer.lower.to_register() == req;
-    let status = if is_supported {
+    let answer = RMI_VERSIONS.negotiate(req);
+    let status = if answer.is_supported {
         RMI_SUCCESS
     } else {
         RmiError::Input.pack()

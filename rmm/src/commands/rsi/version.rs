@@ -3,8 +3,8 @@
 
 //! `RSI_VERSION` and `RSI_FEATURES`.
 
+use rmi::RsiStatus;
 use rmi::version::RSI_VERSIONS;
-use rmi::{RsiStatus, Version};
 use rmm_hal::Hal;
 
 use crate::commands::rsi::succeed;
@@ -14,7 +14,7 @@ use crate::rec::running::{Next, Running};
 /// `RSI_VERSION`. `INPUT` when the version is not supported; both outputs are valid then too.
 pub(super) fn version<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
     let [_, request, ..] = running.rec.context.gprs;
-    let answer = RSI_VERSIONS.negotiate(Version::from_register(request));
+    let answer = RSI_VERSIONS.negotiate(request);
     let status = if answer.is_supported {
         RsiStatus::Success
     } else {
