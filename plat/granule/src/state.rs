@@ -11,7 +11,7 @@
 //! | [`Delegated`] | the holder of the lock; zero when unlocked | 0 | named by the Host: address order |
 //! | RD | the holder of the lock | RECs of the Realm | named by the Host: address order |
 //! | REC | header: anyone; contents: the holder of the lock while the count is 0, else the running PE | 1 while running | named by the Host: address order |
-//! | REC auxiliary | as its REC | 0 | after its REC, in list order |
+//! | REC auxiliary | as its REC | 0 | after its REC, one at a time |
 //! | RTT | the holder of the lock, and the hardware walker | live entries | root towards leaf, after the RD |
 //! | DATA | the Realm; the monitor only copies, under the lock of the table that names it | 0 | after the leaf RTT |
 //!

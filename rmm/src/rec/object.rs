@@ -243,7 +243,7 @@ impl Rec {
         Tree::from_parts(base, start, byte(self.ipa_bits), format)
     }
 
-    /// Returns the auxiliary granules, in the order in which the Host named them.
+    /// Returns the auxiliary granules.
     pub(crate) fn aux(&self) -> impl Iterator<Item = GranuleAddr> + '_ {
         let count = usize::try_from(self.aux_count).unwrap_or(0);
         self.aux

@@ -20,7 +20,7 @@ use crate::rec::{RealmTraits, RecState, Runnable};
 /// A descriptor, the granule of a new REC and its auxiliary granules.
 const MAX_GRANULES: usize = 2 + MAX_REC_AUX;
 
-/// Auxiliary granules that are not in use yet, in the order in which the Host named them.
+/// Auxiliary granules that are not in use yet, in address order.
 type NewAux<'m> = heapless::Vec<Locked<'m, Delegated>, MAX_REC_AUX>;
 
 /// `RMI_REC_AUX_COUNT`. Fails with INPUT on `rd_align`, `rd_bound` and `rd_state`.
@@ -147,12 +147,6 @@ fn lock_new<'m>(
     let (Some(rd), Some(rec)) = (locked_rd, locked_rec) else {
         return Err(RmiError::Input);
     };
-    let place = |granule: &Locked<'_, Delegated>| {
-        aux_list
-            .iter()
-            .position(|address| *address == granule.addr().raw())
-    };
-    aux.sort_unstable_by_key(place);
     Ok(New { rd, rec, aux })
 }
 
