@@ -22,7 +22,6 @@ const VECTOR_SERROR: u64 = 0x180;
 /// `SCTLR_EL1` fields that shape the new PSTATE.
 const SCTLR_SPAN: u64 = 1 << 23;
 const SCTLR_DSSBS: u64 = 1 << 44;
-const SCTLR_NMI: u64 = 1 << 61;
 const SCTLR_SPINTMASK: u64 = 1 << 62;
 /// `SCTLR2_EL1.EASE`: external aborts are taken to the SError vector.
 const SCTLR2_EASE: u64 = 1 << 1;
@@ -136,7 +135,7 @@ fn pstate_at_el1(old: u64, sctlr: u64, features: &CpuFeatures) -> u64 {
     if has.mte {
         new |= pstate::TCO;
     }
-    if has.nmi && sctlr & SCTLR_NMI != 0 && sctlr & SCTLR_SPINTMASK == 0 {
+    if has.nmi && sctlr & SCTLR_SPINTMASK == 0 {
         new |= pstate::ALLINT;
     }
     new
@@ -245,18 +244,16 @@ mod tests {
     #[test]
     fn pstate_of_a_modern_machine_follows_sctlr() {
         let cpu = modern();
-        let tco = 1 << 25;
-        assert_eq!(pstate_at_el1(EL0, 0, &cpu), 0x3C5 | tco | 1 << 22);
-        assert_eq!(pstate_at_el1(EL0, SCTLR_SPAN, &cpu), 0x3C5 | tco);
-        assert_eq!(
-            pstate_at_el1(1 << 22, SCTLR_SPAN, &cpu),
-            0x3C5 | tco | 1 << 22
-        );
-        let dssbs = pstate_at_el1(EL0, SCTLR_SPAN | SCTLR_DSSBS, &cpu);
-        assert_eq!(dssbs, 0x3C5 | tco | 1 << 12);
-        let nmi = pstate_at_el1(EL0, SCTLR_SPAN | SCTLR_NMI, &cpu);
-        assert_eq!(nmi, 0x3C5 | tco | 1 << 13);
-        let masked = SCTLR_SPAN | SCTLR_NMI | SCTLR_SPINTMASK;
-        assert_eq!(pstate_at_el1(EL0, masked, &cpu), 0x3C5 | tco);
+        let (tco, allint) = (1 << 25, 1 << 13);
+        let taken = |old, sctlr| pstate_at_el1(old, sctlr, &cpu);
+        let (always, pan) = (0x3C5 | tco | allint, 1 << 22);
+        assert_eq!(taken(EL0, 0), always | pan);
+        assert_eq!(taken(EL0, SCTLR_SPAN), always);
+        assert_eq!(taken(pan, SCTLR_SPAN), always | pan);
+        assert_eq!(taken(EL0, SCTLR_SPAN | SCTLR_DSSBS), always | 1 << 12);
+        // Whether or not SCTLR_EL1.NMI gives the bit a meaning.
+        let masked = SCTLR_SPAN | SCTLR_SPINTMASK;
+        assert_eq!(taken(EL0, masked), 0x3C5 | tco);
+        assert_eq!(taken(EL0, masked | 1 << 61), 0x3C5 | tco);
     }
 }
