@@ -89,7 +89,8 @@ impl Pmu {
         each_counter!(save);
     }
 
-    /// Loads everything; the counters run again when the owner had them running.
+    /// Loads everything; the counters run again when the owner had them running. The interrupts come last:
+    /// an overflow that is there already signals from that write on.
     pub(crate) fn load(self, from: &PmuState) {
         write_sysreg!("PMCNTENCLR_EL0", !from.enabled);
         write_sysreg!("PMINTENCLR_EL1", !from.interrupts);
@@ -108,10 +109,11 @@ impl Pmu {
         write_sysreg!("PMSELR_EL0", from.selector);
         write_sysreg!("PMUSERENR_EL0", from.user);
         write_sysreg!("PMCNTENSET_EL0", from.enabled);
-        write_sysreg!("PMINTENSET_EL1", from.interrupts);
         write_sysreg!("PMOVSSET_EL0", from.overflow);
         isb();
         write_sysreg!("PMCR_EL0", from.pmcr & !RESET);
+        isb();
+        write_sysreg!("PMINTENSET_EL1", from.interrupts);
     }
 }
 
