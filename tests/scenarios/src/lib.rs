@@ -24,6 +24,7 @@ mod contract;
 mod cut;
 pub mod desc;
 mod lifecycle;
+mod measured;
 mod outcome;
 pub mod port;
 pub mod realm;

@@ -9,6 +9,7 @@
 mod attestation_token;
 mod calls;
 mod host_call;
+mod initial_measurement;
 mod measurement;
 mod memory;
 mod psci;
@@ -26,6 +27,7 @@ use crate::world::{Realm, RealmPlan, Rec, Runnable, Step, World};
 pub(crate) const GROUPS: &[&[Scenario]] = &[
     calls::SCENARIOS,
     measurement::SCENARIOS,
+    initial_measurement::SCENARIOS,
     memory::SCENARIOS,
     host_call::SCENARIOS,
     attestation_token::SCENARIOS,
@@ -118,9 +120,21 @@ fn exit(w: &mut World<'_>, rec: &Rec, registers: &[u64]) -> Outcome<alloc::boxed
     w.act_exit(rec, RealmAction::smc(registers))
 }
 
-/// Requires that a call ends the run because its page is missing.
+/// Requires that a call ends the run because its page is missing in a table of level 3.
 fn require_missing(w: &mut World<'_>, rec: &Rec, registers: &[u64], page: u64) -> Outcome {
+    require_missing_at(w, rec, registers, page, 3)
+}
+
+/// Requires that a call ends the run because its page is missing, or the tables behind `level` are.
+fn require_missing_at(
+    w: &mut World<'_>,
+    rec: &Rec,
+    registers: &[u64],
+    page: u64,
+    level: u64,
+) -> Outcome {
     let exit = exit(w, rec, registers)?;
+    let missing = MISSING & !0b11 | level;
     let hpfar = page >> 8;
     check!(
         exit.reason() == Some(ExitReason::Sync),
@@ -128,7 +142,7 @@ fn require_missing(w: &mut World<'_>, rec: &Rec, registers: &[u64], page: u64) -
         exit.exit_reason
     );
     check!(
-        (exit.esr, exit.far, exit.hpfar) == (MISSING, 0, hpfar),
+        (exit.esr, exit.far, exit.hpfar) == (missing, 0, hpfar),
         "esr {:#x} far {:#x} hpfar {:#x}",
         exit.esr,
         exit.far,

@@ -488,8 +488,13 @@ impl<'p> World<'p> {
     pub fn rec(&mut self, realm: &Realm, runnable: Runnable) -> Outcome<Rec> {
         let index = self.recs.iter().filter(|(rd, _)| *rd == realm.rd).count() as u64;
         let params = self.rec_params(realm, index, runnable)?;
+        self.rec_with(realm, index, &params)
+    }
+
+    /// Creates the REC `index` of a new Realm with these parameters.
+    pub fn rec_with(&mut self, realm: &Realm, index: u64, params: &RecParams) -> Outcome<Rec> {
         let (rec, run) = (self.delegated()?, self.granule()?);
-        let params_ptr = self.page(&params)?;
+        let params_ptr = self.page(params)?;
         let rd = realm.rd;
         self.ok(Command::RecCreate {
             rd,

@@ -3,17 +3,20 @@
 
 //! `RMI_REC_ENTER`: its conditions, and what an entry leaves in the run page.
 
+mod gic;
+
 use rmi::{Command, CommandId, EnterFlags, ExitReason, RecEnter, RecExit};
 use zerocopy::IntoBytes;
 
+use self::gic::{gicv3_hcr_bits, gicv3_intids, gicv3_lr_fields, gicv3_lr_repeated, gicv3_lr_valid};
 use super::common::{State, misalign, out_of_bound, wrong_granules};
 use super::conditions::{rec_align, rec_bound, rec_gran_state, rec_state};
 use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::cut;
 use crate::outcome::{Outcome, Reply};
-use crate::port::Capabilities;
-use crate::realm::RealmAction;
+use crate::port::{Capabilities, GRANULE};
+use crate::realm::{PROGRAM_BASE, RealmAction};
 use crate::world::{Rec, Runnable, World};
 
 /// The call that enters a REC.
@@ -25,8 +28,12 @@ fn enter(rec: &Rec) -> Call {
     .into()
 }
 
+/// A REC that needs memory before its first instruction: an entry that a monitor admits although it must
+/// not ends at once.
 fn base(w: &mut World<'_>) -> Outcome<Call> {
     let realm = w.realm()?;
+    w.tables(&realm, PROGRAM_BASE, 3)?;
+    w.init_ripas(&realm, PROGRAM_BASE, PROGRAM_BASE + GRANULE)?;
     let rec = w.rec(&realm, Runnable::Yes)?;
     w.activate(&realm)?;
     w.write_page(rec.run, &RecEnter::default())?;
@@ -156,63 +163,6 @@ fn exit_pas(w: &mut World<'_>) -> Outcome {
         },
         Reply::realm(1),
     )
-}
-
-/// Each bit of the interrupt controls that is not the Host's is refused; each that is, is not.
-fn gicv3_hcr_bits(w: &mut World<'_>) -> Outcome {
-    const HOST: u64 = 0b1111_1110 | 1 << 14;
-    let call = base(w)?;
-    for bit in (0..64).filter(|bit| HOST >> bit & 1 == 0) {
-        edit_enter(w, &call, |enter| enter.gicv3_hcr = 1 << bit)?;
-        refuse(w, &call, Reply::rec())?;
-    }
-    Ok(())
-}
-
-/// List registers that the architecture or the rules for Realms do not allow are refused.
-fn gicv3_lrs(w: &mut World<'_>) -> Outcome {
-    const PENDING: u64 = 1 << 62;
-    const HW: u64 = 1 << 61;
-    let call = base(w)?;
-    let lrs = usize::from(w.features()?.gicv3_num_lrs()) + 1;
-    let bad = [
-        PENDING | HW | 27,
-        (2 * PENDING) | HW | 27,
-        (3 * PENDING) | HW | 27,
-        PENDING | 1020,
-        PENDING | 1023,
-        PENDING | 2048,
-        PENDING | 1 << 32 | 27,
-        PENDING | 1 << 44 | 27,
-    ];
-    for lr in bad {
-        for slot in [0, lrs - 1] {
-            edit_enter(w, &call, |enter| enter.gicv3_lrs[slot] = lr)?;
-            refuse(w, &call, Reply::rec())?;
-        }
-    }
-    if lrs > 1 {
-        edit_enter(w, &call, |enter| {
-            enter.gicv3_lrs[0] = PENDING | 27;
-            enter.gicv3_lrs[1] = (2 * PENDING) | 27;
-        })?;
-        refuse(w, &call, Reply::rec())?;
-    }
-    Ok(())
-}
-
-/// Low priority bits that are not implemented are refused.
-fn gicv3_priority(w: &mut World<'_>) -> Outcome {
-    let bits = w.port.facts().priority_bits;
-    if bits >= 8 {
-        return Err(crate::Stop::Skipped(
-            "all priority bits are implemented".into(),
-        ));
-    }
-    let call = base(w)?;
-    let lr = 1 << 62 | 1 << (48 + 7 - bits) | 27;
-    edit_enter(w, &call, |enter| enter.gicv3_lrs[0] = lr)?;
-    refuse(w, &call, Reply::rec())
 }
 
 /// Bits of the flags that should be zero, and list registers that the machine does not have, do not
@@ -359,6 +309,51 @@ fn inject_sea(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// An access that is failed is not emulated, whatever the Host says beside it.
+fn inject_sea_before_emulation(w: &mut World<'_>) -> Outcome {
+    let (realm, rec) = w.running_realm()?;
+    let ipa = realm.unprotected();
+    w.act_exit(&rec, RealmAction::Load { ipa })?;
+    let mut enter = RecEnter::default();
+    enter.complete_mmio_read(0x1122_3344_5566_7788);
+    enter.inject_sea();
+    match w.resume(&rec, &enter)? {
+        crate::Step::Done(result) => {
+            let esr = result.exception.unwrap_or(0);
+            check!(esr & 0x3F == 0x10 && esr >> 9 & 1 == 1, "ESR_EL1 {esr:#x}");
+            check!(
+                result.registers[0] != 0x1122_3344_5566_7788,
+                "the load came through: {result:x?}"
+            );
+        }
+        crate::Step::Exit(exit) => check!(false, "exit {}", exit.exit_reason),
+    }
+    Ok(())
+}
+
+/// An access can be emulated once, and only right after the exit that it made.
+fn mmio_once(w: &mut World<'_>) -> Outcome {
+    let (realm, rec) = w.running_realm()?;
+    let ipa = realm.unprotected();
+    w.act_exit(&rec, RealmAction::Load { ipa })?;
+    let mut enter = RecEnter::default();
+    enter.complete_mmio_read(1);
+    w.resume(&rec, &enter)?;
+    let call = self::enter(&rec);
+    let emulate = |enter: &mut RecEnter| enter.set_enter_flags(EnterFlags::EMUL_MMIO);
+    edit_enter(w, &call, emulate)?;
+    refuse(w, &call, Reply::rec())?;
+    w.act_exit(&rec, RealmAction::Load { ipa })?;
+    edit_enter(w, &call, |_| {})?;
+    // Made again, and again the same exit.
+    w.resume(&rec, &RecEnter::default())?;
+    match w.resume(&rec, &enter)? {
+        crate::Step::Done(result) => check!(result.registers[0] == 1, "{result:x?}"),
+        crate::Step::Exit(exit) => check!(false, "exit {}", exit.exit_reason),
+    }
+    Ok(())
+}
+
 /// A page that the Realm never declared is an abort of the Realm's own.
 fn empty_page(w: &mut World<'_>) -> Outcome {
     let (_, rec) = w.running_realm()?;
@@ -408,7 +403,8 @@ contract! {
         rec_gran_state < rec_psci
     }
     others {
-        success run_pas_halfway exit_pas gicv3_hcr_bits gicv3_lrs gicv3_priority sbz serves_realm
-        data_abort mmio_after_data_abort mmio_read mmio_write inject_sea empty_page cpu_off wrong_rec
+        success run_pas_halfway exit_pas gicv3_hcr_bits gicv3_lr_fields gicv3_intids gicv3_lr_repeated
+        gicv3_lr_valid sbz serves_realm data_abort mmio_after_data_abort mmio_once mmio_read mmio_write
+        inject_sea inject_sea_before_emulation empty_page cpu_off wrong_rec
     }
 }

@@ -129,6 +129,22 @@ fn rejected(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// The Host may refuse the rest of a change to RAM, not of one to EMPTY.
+fn rejected_halfway(w: &mut World<'_>) -> Outcome {
+    let (realm, rec) = request(w, 0, 8 * PAGE)?;
+    w.ok(set(&realm, &rec, 0, 2 * PAGE))?;
+    let answer = w.ripas_answer(&rec, EnterFlags::RIPAS_REJECT)?;
+    check!(answer == (0, 2 * PAGE, 1), "the Realm sees {answer:x?}");
+    w.ripas_request(&rec, 0, 8 * PAGE, EMPTY, 0)?;
+    w.ok(set(&realm, &rec, 0, PAGE))?;
+    let answer = w.ripas_answer(&rec, EnterFlags::RIPAS_REJECT)?;
+    check!(answer == (0, PAGE, 0), "the Realm sees {answer:x?}");
+    for (page, ripas) in [(0, EMPTY), (1, RAM), (2, EMPTY)] {
+        w.check_entry(&realm, page * PAGE, 3, [3, 0, 0, ripas])?;
+    }
+    Ok(())
+}
+
 /// A request that is served completely is not refused.
 fn rejected_too_late(w: &mut World<'_>) -> Outcome {
     let (realm, rec) = request(w, 0, 8 * PAGE)?;
@@ -268,7 +284,7 @@ contract! {
         base_bound < base_align top_gran_align < no_progress
     }
     others {
-        success partial rejected rejected_too_late without_request after_next_exit empty_and_back
+        success partial rejected rejected_halfway rejected_too_late without_request after_next_exit empty_and_back
         destroyed stops already_equal wrong_rd wrong_rec tops
     }
 }

@@ -339,13 +339,28 @@ fn check_claims(w: &mut World<'_>, plan: &RealmPlan, name: &str, digest_bytes: u
     Ok(())
 }
 
-/// Pieces of any size, anywhere in the page, make the same token.
+/// Pieces of any size, anywhere in the page, make the same token, and nothing is written beside them.
 fn pieces(w: &mut World<'_>) -> Outcome {
     let prover = Prover::new(w)?;
-    for (offset, size) in [(0, 1000), (5, 611), (GRANULE - 96, 96)] {
+    for (offset, size) in [(0, 1000), (5, 611), (GRANULE - 96, 96), (0x123, 17)] {
+        let beside = [0x0, 0x118, 0x138, GRANULE / 2, GRANULE - 8].map(|at| (BUFFER + at, at));
+        let beside = || {
+            let outside = move |at: u64| at + 8 <= offset || offset + size <= at;
+            beside.into_iter().filter(move |(_, at)| outside(*at))
+        };
+        for (ipa, value) in beside() {
+            let store = RealmAction::Store { ipa, value };
+            w.act_done(&prover.rec, store)?;
+        }
         prover.init(w, offset)?;
         let token = prover.fetch(w, offset, size)?;
         check_challenge(&token, offset)?;
+        for (ipa, value) in beside() {
+            let found = w
+                .act_done(&prover.rec, RealmAction::Load { ipa })?
+                .registers[0];
+            check!(found == value, "{ipa:#x} holds {found:#x}");
+        }
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::world::{Realm, Rec, Runnable, Step, World};
 pub(super) const SCENARIOS: &[Scenario] = &[
     row("rsi_host_call_addr", addr),
     row("rsi_host_call_success", success),
+    row("rsi_host_call_at_the_end_of_a_page", at_the_end_of_a_page),
     row("rsi_host_call_missing", missing),
     row("rsi_host_call_destroyed", destroyed),
     row("rsi_host_call_stays_pending", stays_pending),
@@ -102,7 +103,20 @@ fn success(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
-/// Answers the call at `AT` and requires that the Realm goes on with this status.
+/// A structure never reaches into the next page, which is not there.
+fn at_the_end_of_a_page(w: &mut World<'_>) -> Outcome {
+    const LAST: u64 = ASSIGNED + 0xF00;
+    let (_, rec) = stage(w)?;
+    begin(w, &rec, LAST)?;
+    end(w, &rec, SUCCESS)?;
+    for (at, wanted) in [(LAST + 8, 0xAB00), (LAST + 0xF8, 0xAB1E)] {
+        let found = load(w, &rec, at)?;
+        check!(found == wanted, "{at:#x} holds {found:#x}");
+    }
+    Ok(())
+}
+
+/// Answers the call and requires that the Realm goes on with this status.
 ///
 /// The rules for x1 and up differ: what a command does not list is zero (B1.2), and what is saved at an
 /// exit that is none of PSCI is there again at the entry (A4.2.2). Either will do.

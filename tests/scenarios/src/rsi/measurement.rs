@@ -3,11 +3,14 @@
 
 //! `RSI_MEASUREMENT_READ` and `RSI_MEASUREMENT_EXTEND`.
 
+use rmi::rsi::bytes_of_registers;
 use rmi::{HashAlgorithm, RsiCommand};
 
 use super::{INPUT, SUCCESS, call, refused, stage_with};
 use crate::check;
+use crate::measured::Measured;
 use crate::outcome::Outcome;
+use crate::port::pattern;
 use crate::realm::row;
 use crate::scenario::Scenario;
 use crate::world::{RealmPlan, Rec, World};
@@ -18,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("rsi_measurement_read_width", read_width),
     row("rsi_measurement_extend_index_and_size", extend_bounds),
     row("rsi_measurement_extend_success", extend),
+    row("rsi_measurement_extend_value", extend_value),
 ];
 
 const READ: u64 = RsiCommand::MeasurementRead.fid();
@@ -129,5 +133,28 @@ fn extend(w: &mut World<'_>) -> Outcome {
     let [status, ..] = call(w, &rec, &extend_by(4, 0, longer), 0)?;
     check!(status == SUCCESS, "no bytes: {status:#x}");
     check!(read(w, &rec, 4)? != before[4], "no bytes extend nothing");
+    Ok(())
+}
+
+/// Each measurement becomes what a verifier computes, whatever the number of bytes.
+fn extend_value(w: &mut World<'_>) -> Outcome {
+    for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
+        let rec = realm(w, hash)?;
+        for index in 1..SLOTS {
+            let mut measured = Measured::extensible(hash);
+            for size in [0, 1, 7, 8, 9, 31, 32, 33, 47, 63, 64] {
+                let words = core::array::from_fn(|n| pattern(index << 8 | size, n as u64));
+                let [status, ..] = call(w, &rec, &extend_by(index, size, words), 0)?;
+                check!(status == SUCCESS, "{index} by {size}: {status:#x}");
+                let bytes = bytes_of_registers(words);
+                measured.extend(&bytes[..usize::try_from(size).expect("at most 64")]);
+            }
+            let (value, expected) = (read(w, &rec, index)?, measured.registers());
+            check!(
+                value == expected,
+                "{index}: {value:x?} instead of {expected:x?}"
+            );
+        }
+    }
     Ok(())
 }
