@@ -31,6 +31,8 @@ const VIRTUAL_TIMER: IntId = IntId::ppi(11);
 /// The guest's physical timer.
 const PHYSICAL_TIMER: IntId = IntId::ppi(14);
 
+/// Priority mask that lets every interrupt through.
+const LOWEST_PRIORITY: u8 = 0xFF;
 /// INTID of the first private peripheral interrupt.
 const FIRST_PPI: u32 = 16;
 const GROUP: InterruptGroup = InterruptGroup::Group1;
@@ -115,7 +117,7 @@ pub(crate) fn init_pe(pe: usize, mpidr: u64) -> Result<(), GicError> {
     ] {
         redistributor.enable_interrupt(intid, true)?;
     }
-    GicCpuInterface::set_priority_mask(0xFF);
+    GicCpuInterface::set_priority_mask(LOWEST_PRIORITY);
     GicCpuInterface::enable_group1(true);
     Ok(())
 }
@@ -128,6 +130,11 @@ pub(crate) fn enable_private(pe: usize, intid: u32, is_enabled: bool) {
         .lock()
         .enable_interrupt(intid, Some(frame), is_enabled)
         .expect("the PE has the redistributor that it was set up with");
+}
+
+/// Lets no interrupt of this PE through, whatever its priority, or all again.
+pub(crate) fn mask_all(is_masked: bool) {
+    GicCpuInterface::set_priority_mask(if is_masked { 0 } else { LOWEST_PRIORITY });
 }
 
 fn redistributor_of(gic: &mut GicV3<'_>, mpidr: u64) -> Result<usize, GicError> {

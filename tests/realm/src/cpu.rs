@@ -7,7 +7,9 @@
 //! register of EL1 but the stack pointer, the vectors and the translation may hold a pattern.
 
 use core::array;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use test_realm::protocol::FAULT_WORDS;
 
 use crate::entry::MAX_VCPUS;
 use crate::regs::read_sysreg;
@@ -24,8 +26,11 @@ pub(crate) struct Cpu {
     pub(crate) fix_up_sp: AtomicU64,
     /// `PSTATE` there.
     pub(crate) fix_up_pstate: AtomicU64,
-    /// Syndrome, return address, fault address and `PSTATE` of the last fault under guard.
-    pub(crate) fault: [AtomicU64; 4],
+    /// The last fault under guard.
+    pub(crate) fault: [AtomicU64; FAULT_WORDS],
+    /// The handler looks for its own `PSTATE`, and finds it here.
+    pub(crate) is_looking: AtomicBool,
+    pub(crate) pstate: AtomicU64,
     /// x0 to x17 at that fault.
     pub(crate) fault_registers: [AtomicU64; 18],
     /// Interrupts taken.
@@ -54,7 +59,9 @@ impl Cpu {
             fix_up: AtomicU64::new(0),
             fix_up_sp: AtomicU64::new(0),
             fix_up_pstate: AtomicU64::new(0),
-            fault: [const { AtomicU64::new(0) }; 4],
+            fault: [const { AtomicU64::new(0) }; FAULT_WORDS],
+            is_looking: AtomicBool::new(false),
+            pstate: AtomicU64::new(0),
             fault_registers: [const { AtomicU64::new(0) }; 18],
             interrupts: AtomicU64::new(0),
             last_intid: AtomicU64::new(0),

@@ -5,7 +5,7 @@
 //! resumes where the guard says; an interrupt is counted and ended; an SError is counted; anything
 //! else ends the payload.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::{offset_of, size_of};
 use core::panic::PanicInfo;
 use core::sync::atomic::Ordering;
@@ -34,12 +34,18 @@ struct Frame {
     spsr: u64,
 }
 
-/// Handles an exception. Called from `vectors.S`.
+/// `ESR_EL1.EC` of BRK, and the bytes of an instruction.
+const EC_BRK: u64 = 0x3C;
+const INSTRUCTION_BYTES: u64 = 4;
+/// `PSTATE.{N,Z,C,V}`.
+const NZCV: u64 = 0xF << 28;
+
+/// Handles an exception; `nzcv` are the flags behind the vector. Called from `vectors.S`.
 #[unsafe(no_mangle)]
-extern "C" fn exception_taken(frame: &mut Frame, vector: u64) {
+extern "C" fn exception_taken(frame: &mut Frame, vector: u64, nzcv: u64) {
     let cpu = cpu::current();
     match vector % 4 {
-        0 => synchronous(cpu, frame, vector),
+        0 => synchronous(cpu, frame, vector, nzcv),
         1 | 2 => interrupt(cpu, frame.elr),
         _ => {
             cpu.serrors.fetch_add(1, Ordering::Relaxed);
@@ -47,12 +53,20 @@ extern "C" fn exception_taken(frame: &mut Frame, vector: u64) {
     }
 }
 
-fn synchronous(cpu: &Cpu, frame: &mut Frame, vector: u64) {
+fn synchronous(cpu: &Cpu, frame: &mut Frame, vector: u64, nzcv: u64) {
+    let (esr, far) = (read_sysreg!("esr_el1"), read_sysreg!("far_el1"));
+    if cpu.is_looking.load(Ordering::Relaxed) && esr >> 26 == EC_BRK {
+        cpu.pstate.store(frame.spsr, Ordering::Relaxed);
+        frame.elr += INSTRUCTION_BYTES;
+        return;
+    }
     let fault = Fault {
-        esr: read_sysreg!("esr_el1"),
+        esr,
         elr: frame.elr,
-        far: read_sysreg!("far_el1"),
+        far,
         spsr: frame.spsr,
+        vector,
+        pstate: find_pstate(cpu) & !NZCV | nzcv,
     };
     let fix_up = cpu.fix_up.swap(0, Ordering::Relaxed);
     if fix_up == 0 {
@@ -69,6 +83,16 @@ fn synchronous(cpu: &Cpu, frame: &mut Frame, vector: u64) {
     frame.x[0] = cpu.fix_up_sp.load(Ordering::Relaxed);
     frame.elr = fix_up;
     frame.spsr = cpu.fix_up_pstate.load(Ordering::Relaxed);
+}
+
+/// Returns the `PSTATE` in which this runs: an exception says what it was, whatever the machine has of it.
+fn find_pstate(cpu: &Cpu) -> u64 {
+    cpu.is_looking.store(true, Ordering::Relaxed);
+    // SAFETY: `synchronous` goes on behind the instruction, with all registers as they were but those of
+    // exceptions, which the vectors have saved.
+    unsafe { asm!("brk #0", options(nostack)) };
+    cpu.is_looking.store(false, Ordering::Relaxed);
+    cpu.pstate.load(Ordering::Relaxed)
 }
 
 fn interrupt(cpu: &Cpu, at: u64) {

@@ -106,13 +106,8 @@ pub(crate) unsafe fn run_with_all(instruction: u32, registers: &mut AllRegisters
 }
 
 fn last_fault(cpu: &Cpu) -> Fault {
-    let [esr, elr, far, spsr] = [0, 1, 2, 3].map(|n| cpu.fault[n].load(Ordering::Relaxed));
-    Fault {
-        esr,
-        elr,
-        far,
-        spsr,
-    }
+    let words = core::array::from_fn(|n| cpu.fault[n].load(Ordering::Relaxed));
+    Fault::from_words(words)
 }
 
 fn slot() -> &'static Slot {

@@ -17,6 +17,10 @@ pub const DIED_IMM: u16 = 0xB4DD;
 
 /// Values of a host call.
 pub const VALUES: usize = 31;
+/// Words of a [`Fault`].
+pub const FAULT_WORDS: usize = 6;
+/// Where the last of them are in a report.
+const LAST_FAULT_WORDS: usize = 26;
 /// Registers a command sets and a report shows: x0 to x17.
 pub const REGISTERS: usize = 18;
 
@@ -427,13 +431,37 @@ pub struct Fault {
     pub far: u64,
     /// `SPSR_EL1`.
     pub spsr: u64,
+    /// The number of the vector, counted from `VBAR_EL1`.
+    pub vector: u64,
+    /// PSTATE behind the vector, as `SPSR_EL1` would hold it.
+    pub pstate: u64,
 }
 
 impl Fault {
-    /// Returns the four words.
+    /// Returns the words.
     #[must_use]
-    pub const fn to_words(self) -> [u64; 4] {
-        [self.esr, self.elr, self.far, self.spsr]
+    pub const fn to_words(self) -> [u64; FAULT_WORDS] {
+        [
+            self.esr,
+            self.elr,
+            self.far,
+            self.spsr,
+            self.vector,
+            self.pstate,
+        ]
+    }
+
+    /// Reads what [`Self::to_words`] wrote.
+    #[must_use]
+    pub const fn from_words([esr, elr, far, spsr, vector, pstate]: [u64; FAULT_WORDS]) -> Self {
+        Self {
+            esr,
+            elr,
+            far,
+            spsr,
+            vector,
+            pstate,
+        }
     }
 
     /// Returns the exception class.
@@ -492,7 +520,9 @@ impl Report {
             Outcome::NotUnderstood => (2, Fault::default()),
         };
         values[0] = code;
-        values[1..5].copy_from_slice(&fault.to_words());
+        let words = fault.to_words();
+        values[1..5].copy_from_slice(&words[..4]);
+        values[LAST_FAULT_WORDS..LAST_FAULT_WORDS + 2].copy_from_slice(&words[4..]);
         values[5..5 + REGISTERS].copy_from_slice(&self.registers);
         values[23..26].copy_from_slice(&[self.vcpu, self.interrupts, self.serrors]);
         values
@@ -502,16 +532,12 @@ impl Report {
     #[must_use]
     pub fn decode(values: &[u64; VALUES]) -> Option<Self> {
         let [code, esr, elr, far, spsr, ..] = *values;
+        let [vector, pstate] = [values[LAST_FAULT_WORDS], values[LAST_FAULT_WORDS + 1]];
         let mut registers = [0; REGISTERS];
         registers.copy_from_slice(&values[5..5 + REGISTERS]);
         let outcome = match code {
             0 => Outcome::Done,
-            1 => Outcome::Fault(Fault {
-                esr,
-                elr,
-                far,
-                spsr,
-            }),
+            1 => Outcome::Fault(Fault::from_words([esr, elr, far, spsr, vector, pstate])),
             2 => Outcome::NotUnderstood,
             _ => return None,
         };

@@ -3,7 +3,7 @@
 
 // Exceptions taken to EL1, on the stack of whatever was interrupted at EL1. Everything is saved in a
 // frame (the structure `Frame` of exceptions.rs), exception_taken(x0 = frame, x1 = number of the
-// vector) is called, and the frame, which it may have changed, is loaded again.
+// vector, x2 = flags) is called, and the frame, which it may have changed, is loaded again.
 
 .macro vectors_entry number
     .balign 0x80
@@ -54,6 +54,7 @@ vectors_save:
     mrs     x3, spsr_el1
     str     x2, [sp, #{frame_elr}]
     str     x3, [sp, #{frame_spsr}]
+    mrs     x2, nzcv
     mov     x0, sp
     bl      exception_taken
     ldr     x2, [sp, #{frame_elr}]

@@ -262,6 +262,12 @@ pub trait RmiPort {
     /// Has the Host's timer interrupt the next call, so many ticks from now. The call takes the alarm back.
     fn set_alarm(&mut self, _ticks: u64) {}
 
+    /// Holds a private interrupt of this PE back, or lets it through again.
+    fn hold_back(&mut self, _intid: u32, _is_held: bool) {}
+
+    /// Lets no interrupt of this PE through by its priority mask, or all again.
+    fn mask_interrupts(&mut self, _is_masked: bool) {}
+
     /// Puts the vector registers of the Host into this state, with contents that `seed` names. Nothing
     /// but calls may change them until [`Self::check_vectors`]. False where there is no such state.
     fn fill_vectors(&mut self, _state: HostVectors, _seed: u64) -> bool {

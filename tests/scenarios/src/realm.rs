@@ -8,7 +8,9 @@
 //! `RSI_HOST_CALL` whose immediate is [`IDLE_IMM`], the action in the registers that the Host gives and
 //! the result in those that it shows. In-process the port plays the program.
 
+mod aborts;
 mod boundaries;
+mod calls;
 mod debug;
 mod exits;
 mod gic;
@@ -17,8 +19,10 @@ mod interrupts;
 mod payload;
 mod pmu;
 mod registers;
+mod start;
 mod sweep;
 mod tags;
+mod timers;
 mod together;
 mod token;
 mod vectors;
@@ -31,7 +35,9 @@ use crate::world::World;
 
 /// The scenarios of Realms that run the payload of `tests/realm`, which only a machine can.
 pub(crate) const GROUPS: &[&[Scenario]] = &[
+    aborts::SCENARIOS,
     boundaries::SCENARIOS,
+    calls::SCENARIOS,
     debug::SCENARIOS,
     exits::SCENARIOS,
     gic::SCENARIOS,
@@ -39,8 +45,10 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     interrupts::SCENARIOS,
     pmu::SCENARIOS,
     registers::SCENARIOS,
+    start::SCENARIOS,
     sweep::SCENARIOS,
     tags::SCENARIOS,
+    timers::SCENARIOS,
     together::SCENARIOS,
     token::SCENARIOS,
     vectors::SCENARIOS,

@@ -422,6 +422,14 @@ impl RmiPort for TargetPort<'_> {
         self.alarm_ticks = Some(ticks);
     }
 
+    fn hold_back(&mut self, intid: u32, is_held: bool) {
+        gic::enable_private(pe::current(), intid, !is_held);
+    }
+
+    fn mask_interrupts(&mut self, is_masked: bool) {
+        gic::mask_all(is_masked);
+    }
+
     fn fill_vectors(&mut self, state: HostVectors, seed: u64) -> bool {
         self.simd.fill(state, seed)
     }

@@ -60,6 +60,7 @@ macro_rules! host_registers {
             DBGBCR1_EL1 [2 0 0 1 5] 0x0000_E1E6, base;
             DBGWVR1_EL1 [2 0 0 1 6] 0x0000_FFFF_FFFF_FFF8, base;
             DBGWCR1_EL1 [2 0 0 1 7] 0x1F00_FFFE, base;
+            CNTVOFF_EL2 [3 4 14 0 3] u64::MAX, base;
             CNTV_CTL_EL0 [3 3 14 3 1] 0b10, base;
             CNTP_CTL_EL0 [3 3 14 2 1] 0b10, base;
             VDISR_EL2 [3 4 12 1 1] 0x1FF_FFFF, ras;
@@ -186,9 +187,11 @@ impl Filled {
         Self(read_all(has))
     }
 
-    /// Returns the names of registers that hold something else now, and stops watching.
+    /// Returns the names of registers that hold something else now, and stops watching. Guests have no
+    /// offset from here on.
     pub(super) fn changed(&self) -> Vec<&'static str> {
         let now = read_all(Has::now());
+        write!([3 4 14 0 3], 0);
         write!([2 0 0 2 2], 0);
         write!([2 0 0 0 7], 0);
         let differs =

@@ -75,12 +75,7 @@ fn commands_survive_a_host_call() {
 
 #[test]
 fn reports_survive_a_host_call() {
-    let fault = Fault {
-        esr: 1,
-        elr: 2,
-        far: 3,
-        spsr: 4,
-    };
+    let fault = Fault::from_words([1, 2, 3, 4, 5, 6]);
     for outcome in [Outcome::Done, Outcome::Fault(fault), Outcome::NotUnderstood] {
         let report = Report {
             outcome,

@@ -3,13 +3,10 @@
 
 //! Self-hosted debug: breakpoints, watchpoints and software step inside a Realm.
 
-use test_realm::instructions::{
-    ADR_X0, DAIFCLR_D, ERET, IC_IALLU, LDR_X0, MSR_SPSR_X1, NOP, SMC, STR_W0, STR_X0,
-    SystemRegister,
-};
+use test_realm::instructions::{ADR_X0, DAIFCLR_D, LDR_X0, NOP, SMC, STR_X0, SystemRegister};
 use test_realm::protocol::{Command, Fault, Outcome as Ended, USER_VIEW};
 
-use super::payload::{FREE, Payload, fault, first, read, run, write};
+use super::payload::{FREE, Payload, fault, first, go, read, run, write, write_code};
 use super::row;
 use super::sweep::check_host;
 use crate::check;
@@ -171,29 +168,6 @@ fn linked_watchpoint(w: &mut World<'_>) -> Outcome {
         check!(fault.class() == WATCHPOINT, "{breakpoints}: {fault:x?}");
     }
     Ok(())
-}
-
-/// Writes code at [`FREE`] that goes to x0 with PSTATE x1, and `target` behind it; returns the address
-/// of the latter.
-fn write_code(w: &mut World<'_>, payload: &Payload, target: &[u32]) -> Outcome<u64> {
-    const ELR: SystemRegister = SystemRegister::new(3, 0, 4, 0, 1);
-    const TARGET: u64 = FREE + 0x100;
-    w.data_unknown(&payload.realm, FREE)?;
-    let start = [ELR.write_x0(), MSR_SPSR_X1, ERET];
-    for (base, code) in [(FREE, &start[..]), (TARGET, target)] {
-        for (at, word) in (base..).step_by(4).zip(code) {
-            payload.done(w, run(STR_W0, u64::from(*word), at))?;
-        }
-    }
-    payload.done(w, run(IC_IALLU, 0, 0))?;
-    Ok(TARGET)
-}
-
-fn go(to: u64, pstate: u64) -> Command {
-    Command::Call {
-        address: FREE,
-        registers: first(to, pstate),
-    }
 }
 
 /// One instruction at EL0 at a time.

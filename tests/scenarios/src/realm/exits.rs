@@ -59,7 +59,13 @@ const NOT_EMULATABLE: u64 = 0x3F << 26 | 1 << 25 | 0b11 << 11 | 1 << 10 | 1 << 9
 const DEVICE: u64 = 0x0900_0000;
 
 /// Requires that an exit shows nothing but the interrupt and timer state, and these fields.
-fn require_only(exit: &RecExit, esr: u64, far: u64, hpfar: u64, gprs: [u64; 2]) -> Outcome {
+pub(super) fn require_only(
+    exit: &RecExit,
+    esr: u64,
+    far: u64,
+    hpfar: u64,
+    gprs: [u64; 2],
+) -> Outcome {
     check!(
         exit.reason() == Some(ExitReason::Sync),
         "exit {}",

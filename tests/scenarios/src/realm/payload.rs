@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rmi::{ExitReason, RecEnter, RecExit};
-use test_realm::instructions::SystemRegister;
+use test_realm::instructions::{ERET, IC_IALLU, MSR_SPSR_X1, STR_W0, SystemRegister};
 use test_realm::protocol::{
     BASE, COMMAND_IMM, Command, DIED_IMM, Fault, Outcome as Ended, REGISTERS, Report, memory_bytes,
 };
@@ -199,6 +199,30 @@ pub(super) fn first(x0: u64, x1: u64) -> [u64; REGISTERS] {
     registers
 }
 
+/// Gives the page at [`FREE`] and writes code there that goes to x0 with PSTATE x1, and `target` behind
+/// it; returns the address of the latter.
+pub(super) fn write_code(w: &mut World<'_>, payload: &Payload, target: &[u32]) -> Outcome<u64> {
+    const ELR: SystemRegister = SystemRegister::new(3, 0, 4, 0, 1);
+    const TARGET: u64 = FREE + 0x100;
+    w.data_unknown(&payload.realm, FREE)?;
+    let start = [ELR.write_x0(), MSR_SPSR_X1, ERET];
+    for (base, code) in [(FREE, &start[..]), (TARGET, target)] {
+        for (at, word) in (base..).step_by(4).zip(code) {
+            payload.done(w, run(STR_W0, u64::from(*word), at))?;
+        }
+    }
+    payload.done(w, run(IC_IALLU, 0, 0))?;
+    Ok(TARGET)
+}
+
+/// Goes to code with this PSTATE, behind [`write_code`].
+pub(super) fn go(to: u64, pstate: u64) -> Command {
+    Command::Call {
+        address: FREE,
+        registers: first(to, pstate),
+    }
+}
+
 /// Reads a system register of the first vCPU.
 pub(super) fn read(w: &mut World<'_>, payload: &Payload, register: SystemRegister) -> Outcome<u64> {
     let [value, ..] = payload.done(w, run(register.read_x0(), 0, 0))?;
@@ -254,15 +278,5 @@ fn create_rec(w: &mut World<'_>, realm: &Realm, index: u64) -> Outcome<Rec> {
     };
     let mut params = w.rec_params(realm, index, runnable)?;
     params.pc = BASE;
-    let (rec, run) = (w.delegated()?, w.granule()?);
-    let params_ptr = w.page(&params)?;
-    let rd = realm.rd;
-    w.ok(rmi::Command::RecCreate {
-        rd,
-        rec,
-        params_ptr,
-    })?;
-    let made = Rec { rec, run, index };
-    w.note_rec(rd, made);
-    Ok(made)
+    w.rec_with(realm, index, &params)
 }

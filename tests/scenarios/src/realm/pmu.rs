@@ -3,9 +3,9 @@
 
 //! The performance monitor inside a Realm.
 
-use rmi::ExitReason;
+use rmi::{ExitReason, RecEnter};
 use test_realm::instructions::SystemRegister;
-use test_realm::protocol::Command;
+use test_realm::protocol::{Command, Outcome as Ended};
 
 use super::payload::{Payload, Turn, fault, read, run, unexpected, write};
 use super::row;
@@ -21,12 +21,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("realm_pmu_events", events),
     row("realm_pmu_counters_told", counters_told),
     row("realm_pmu_overflow_reported", overflow_reported),
+    row("realm_pmu_overflow_held_back", overflow_held_back),
     row("realm_pmu_two_realms", two_realms),
     row("realm_pmu_absent", absent),
 ];
 
 const PMCR: SystemRegister = SystemRegister::new(3, 3, 9, 12, 0);
 const PMCNTENSET: SystemRegister = SystemRegister::new(3, 3, 9, 12, 1);
+const PMCNTENCLR: SystemRegister = SystemRegister::new(3, 3, 9, 12, 2);
+const PMOVSCLR: SystemRegister = SystemRegister::new(3, 3, 9, 12, 3);
+const PMINTENCLR: SystemRegister = SystemRegister::new(3, 0, 9, 14, 2);
 const PMSWINC: SystemRegister = SystemRegister::new(3, 3, 9, 12, 4);
 const PMCCNTR: SystemRegister = SystemRegister::new(3, 3, 9, 13, 0);
 const PMCCFILTR: SystemRegister = SystemRegister::new(3, 3, 14, 15, 7);
@@ -41,6 +45,8 @@ const ENABLE: u64 = 1;
 const LONG_CYCLES: u64 = 1 << 6;
 /// The cycle counter among the counters.
 const CYCLES: u64 = 1 << 31;
+/// The interrupt of an overflow (Arm BSA).
+const PMU_INTID: u32 = 23;
 /// Event `SW_INCR`.
 const SOFTWARE: u64 = 0;
 /// A computation that takes a while.
@@ -134,6 +140,72 @@ fn overflow_reported(w: &mut World<'_>) -> Outcome {
         exit.pmu_ovf_status
     );
     Ok(())
+}
+
+/// An overflow ends every run until the Host holds its interrupt back. Then the Realm gets on, and the Host
+/// is told for as long as it lasts. It is that of one Realm only.
+fn overflow_held_back(w: &mut World<'_>) -> Outcome {
+    let (payload, plain) = (with_pmu(w, None)?, Payload::one(w)?);
+    write(w, &payload, PMCNTENSET, CYCLES)?;
+    write(w, &payload, PMINTENSET, CYCLES)?;
+    write(w, &payload, PMCR, LONG_CYCLES | ENABLE)?;
+    let mut turn = payload.begin(w, run(PMOVSSET.write_x0(), CYCLES, 0))?;
+    for _ in 0..3 {
+        match turn {
+            Turn::Exit(exit) => check!(
+                exit.reason() == Some(ExitReason::Irq) && exit.pmu_ovf_status == 1,
+                "exit {}, status {}",
+                exit.exit_reason,
+                exit.pmu_ovf_status
+            ),
+            Turn::Report(report, _) => check!(false, "no exit: {report:x?}"),
+        }
+        let idle = told(w, &plain, Command::Nothing)?;
+        check!(idle == 0, "status {idle} of a Realm that has no counters");
+        turn = payload.enter(w, 0, &RecEnter::default())?;
+    }
+    w.port.hold_back(PMU_INTID, true);
+    let outcome = held_back(w, &payload);
+    w.port.hold_back(PMU_INTID, false);
+    outcome?;
+    let quiet = told(w, &payload, Command::Nothing)?;
+    check!(quiet == 0, "status {quiet} after the overflow was cleared");
+    Ok(())
+}
+
+/// What a Realm does with an overflow whose interrupt is held back, after it has begun.
+fn held_back(w: &mut World<'_>, payload: &Payload) -> Outcome {
+    let report = payload.resume(w, &RecEnter::default())?;
+    check!(report.outcome == Ended::Done, "{report:x?}");
+    for command in [WORK, run(PMINTENSET.read_x0(), 0, 0)] {
+        let status = told(w, payload, command)?;
+        check!(status == 1, "status {status} after {command:x?}");
+    }
+    // Each of the four has to be there.
+    for (off, on) in [
+        (PMINTENCLR, PMINTENSET),
+        (PMCNTENCLR, PMCNTENSET),
+        (PMOVSCLR, PMOVSSET),
+    ] {
+        let status = told(w, payload, run(off.write_x0(), CYCLES, 0))?;
+        check!(status == 0, "status {status} without {:?}", on.parts());
+        let status = told(w, payload, run(on.write_x0(), CYCLES, 0))?;
+        check!(status == 1, "status {status} with {:?}", on.parts());
+    }
+    let status = told(w, payload, run(PMCR.write_x0(), LONG_CYCLES, 0))?;
+    check!(status == 0, "status {status} of a monitor that is off");
+    write(w, payload, PMOVSCLR, CYCLES)
+}
+
+/// Gives a command that ends without an exit, and returns what the Host is told of overflows with it.
+fn told(w: &mut World<'_>, payload: &Payload, command: Command) -> Outcome<u8> {
+    match payload.begin(w, command)? {
+        Turn::Report(report, exit) => {
+            check!(report.outcome == Ended::Done, "{command:x?}: {report:x?}");
+            Ok(exit.pmu_ovf_status)
+        }
+        Turn::Exit(exit) => Err(unexpected("a command", &exit)),
+    }
 }
 
 /// Two Realms with a performance monitor, and the Host's, keep apart.
