@@ -16,11 +16,11 @@
 use alloc::vec;
 use core::mem::offset_of;
 
-use rmi::{Command, RecEnter, RecExit};
+use rmi::{Command, EnterFlags, RecEnter, RecExit};
 
 use crate::check;
 use crate::outcome::{Outcome, Reply};
-use crate::port::Capabilities;
+use crate::port::{Capabilities, GRANULE};
 use crate::realm::RealmAction;
 use crate::world::{RealmPlan, Rec, Runnable, World};
 
@@ -107,13 +107,19 @@ impl Rounds {
     }
 
     /// Takes account of a reply, which is `passed` or that of a page that went away; says whether it is
-    /// the former. A call that had its copy at one moment has it at all later ones.
+    /// the former.
     fn note(&mut self, reply: Reply, passed: Reply) -> Outcome<bool> {
         let is_passed = reply.x0() == passed.x0();
         check!(
             is_passed || reply.x0() == Reply::input().x0(),
             "{reply:?} instead of {passed:?} or a failure"
         );
+        self.note_whether(is_passed)?;
+        Ok(is_passed)
+    }
+
+    /// Takes account of a round. A call that had its copy at one moment has it at all later ones.
+    fn note_whether(&mut self, is_passed: bool) -> Outcome {
         if is_passed {
             self.passed += 1;
             self.first_success = self.first_success.min(self.before);
@@ -127,7 +133,7 @@ impl Rounds {
             !self.in_turns || self.last_failure <= self.first_success,
             "the page was missed later than it was not: {self:?}"
         );
-        Ok(is_passed)
+        Ok(())
     }
 }
 
@@ -273,6 +279,31 @@ pub(crate) fn rec_enter(w: &mut World<'_>) -> Outcome {
     }
     rounds.check(offset_of!(RecEnter, gicv3_lrs))?;
     w.expect(enter, Reply::rec())
+}
+
+/// A REC that waits for an answer goes on waiting: nothing of a page that was not read whole is one.
+///
+/// The page that goes away accepts the request, and so would one of zeroes. The next one rejects it.
+pub(crate) fn rec_answer(w: &mut World<'_>) -> Outcome {
+    const RAM: u64 = 1;
+    const REJECTED: (u64, u64, u64) = (0, 0, 1);
+    let (_, rec) = w.running_realm()?;
+    let enter = Command::RecEnter {
+        rec: rec.rec,
+        run_ptr: rec.run,
+    };
+    let mut rounds = Rounds::new(w);
+    while rounds.wants_more() {
+        w.ripas_request(&rec, 0, GRANULE, RAM, 0)?;
+        w.write_page(rec.run, &RecEnter::default())?;
+        let reply = w.cut_at(rec.run, enter, &mut rounds)?;
+        let is_missed = reply.x0() == Reply::input().x0();
+        check!(is_missed || reply.is_success(), "{reply:?}");
+        // One that has run and cannot say so has its answer.
+        let waits = is_missed && w.ripas_answer(&rec, EnterFlags::RIPAS_REJECT)? == REJECTED;
+        rounds.note_whether(!waits)?;
+    }
+    rounds.check(offset_of!(RecEnter, gicv3_lrs))
 }
 
 /// A Realm whose exit cannot be written, or not wholly, has run or has not, and goes on as it should.

@@ -130,7 +130,8 @@ fn clear_fields(exit: &mut RecExit) {
 /// The page can go away halfway through the copy of the first half.
 fn run_pas_halfway(w: &mut World<'_>) -> Outcome {
     if !w.can_cut() {
-        return cut::rec_enter(w);
+        cut::rec_enter(w)?;
+        return cut::rec_answer(w);
     }
     let call = base(w)?;
     for bytes in [0, 0x208, 0x300] {
