@@ -168,11 +168,16 @@ fn options(args: &RunArgs) -> Options {
         (args.invalidate, Options::INVALIDATE),
         (args.migrate, Options::MIGRATE),
         (args.verbose, Options::VERBOSE),
-        (args.guest == GuestKind::Test, Options::OLD_TAGS),
+        (has_payload_with_tags(args), Options::OLD_TAGS),
     ]
     .into_iter()
     .filter(|(is_set, _)| *is_set)
     .fold(Options::default(), |all, (_, option)| all.with(option))
+}
+
+/// Only the payload looks for tags that somebody left, and only as a normal VM.
+fn has_payload_with_tags(args: &RunArgs) -> bool {
+    args.guest == GuestKind::Test && args.vm != Vm::Realm
 }
 
 /// Checks the numbers that do not depend on the guest; returns the machine's CPUs.
