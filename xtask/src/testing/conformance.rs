@@ -33,7 +33,7 @@ const VARIANTS: &[Variant] = &[
     Variant::with_cpu("on-target-no-pmu", "pmu=off"),
     Variant {
         register_copies: true,
-        exact_scenarios: Some("realm_boundary|_halfway$|rec_enter_exit_pas$"),
+        exact_scenarios: Some("realm_boundary|_pas_halfway$|rec_enter_exit_pas$"),
         ..Variant::with_cpu("on-target-icount", "")
     },
 ];
@@ -96,7 +96,7 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "A=off,...", default_value = "")]
     cpu_opts: String,
     /// Two CPUs that take turns, on which each instruction takes exactly one tick: for the scenarios named
-    /// realm_boundary, _halfway and exit_pas. The latter two want --register-copies: QEMU makes the memory
+    /// realm_boundary, _pas_halfway and exit_pas. The latter two want --register-copies: QEMU makes the memory
     /// copy instructions of a page at once
     #[arg(long)]
     exact_time: bool,
