@@ -35,13 +35,13 @@ impl<'t, S: State> Locked<'t, S> {
         word: &'t GranuleWord,
         granule: GranuleAddr,
     ) -> Result<Self, Unavailable> {
-        word.lock();
+        let state = word.lock();
         let locked = Self {
             word,
             granule,
             _state: PhantomData,
         };
-        if word.state() == S::CODE {
+        if state == S::CODE {
             Ok(locked)
         } else {
             Err(Unavailable)
@@ -83,7 +83,7 @@ impl<'t, S: State> Locked<'t, S> {
             self.word.count() == 0,
             "a granule changes state while references are held on it"
         );
-        self.word.set_state(N::CODE);
+        self.word.change_state(S::CODE, N::CODE);
         let next = Locked {
             word: self.word,
             granule: self.granule,

@@ -51,8 +51,8 @@ impl<'m> GranuleTable<'m> {
                 return;
             };
             if let Some(word) = self.word(granule.phys()) {
-                word.lock();
-                word.set_state(StateCode::Excluded);
+                let state = word.lock();
+                word.change_state(state, StateCode::Excluded);
                 word.unlock();
             }
         }
@@ -71,8 +71,11 @@ impl<'m> GranuleTable<'m> {
     ///
     /// [`Unavailable`] when `at` is not aligned, not delegable or in another state.
     pub fn lock<S: State>(&self, at: PhysAddr) -> Result<Locked<'m, S>, Unavailable> {
-        let granule = GranuleAddr::new(at.raw()).ok_or(Unavailable)?;
-        let word = self.word(at).ok_or(Unavailable)?;
+        self.lock_granule(GranuleAddr::new(at.raw()).ok_or(Unavailable)?)
+    }
+
+    fn lock_granule<S: State>(&self, granule: GranuleAddr) -> Result<Locked<'m, S>, Unavailable> {
+        let word = self.word(granule.phys()).ok_or(Unavailable)?;
         Locked::acquire(word, granule)
     }
 
@@ -107,7 +110,7 @@ impl<'m> GranuleTable<'m> {
         inner: GranuleAddr,
     ) -> Locked<'m, S> {
         assert!(outer.addr() != inner, "a granule names itself");
-        self.lock(inner.phys())
+        self.lock_granule(inner)
             .expect("a granule names another that is not in the named state")
     }
 

@@ -37,19 +37,16 @@ impl GranuleWord {
         Self(AtomicU16::new(0))
     }
 
-    /// Spins until this PE holds the lock.
-    pub(crate) fn lock(&self) {
+    /// Spins until this PE holds the lock. Returns the state code.
+    pub(crate) fn lock(&self) -> StateCode {
         loop {
-            let seen = self.0.load(Ordering::Relaxed);
-            if seen & LOCK == 0
-                && self
-                    .0
-                    .compare_exchange_weak(seen, seen | LOCK, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
-                return;
+            let seen = self.0.fetch_or(LOCK, Ordering::Acquire);
+            if seen & LOCK == 0 {
+                return state_of(seen);
             }
-            spin_loop();
+            while self.0.load(Ordering::Relaxed) & LOCK != 0 {
+                spin_loop();
+            }
         }
     }
 
@@ -60,16 +57,14 @@ impl GranuleWord {
 
     /// Returns the state code. Stable only while the caller holds the lock.
     pub(crate) fn state(&self) -> StateCode {
-        let code = (self.0.load(Ordering::Relaxed) & STATE_MASK) >> STATE_SHIFT;
-        StateCode::from_bits(code)
+        state_of(self.0.load(Ordering::Relaxed))
     }
 
-    /// Replaces the state code. The caller holds the lock.
-    pub(crate) fn set_state(&self, code: StateCode) {
-        self.update(
-            |word| (word & !STATE_MASK) | (code.bits() << STATE_SHIFT),
-            Ordering::Relaxed,
-        );
+    /// Replaces the state code `old`. The caller holds the lock.
+    pub(crate) fn change_state(&self, old: StateCode, new: StateCode) {
+        let difference = old.bits() ^ new.bits();
+        self.0
+            .fetch_xor(difference << STATE_SHIFT, Ordering::Relaxed);
     }
 
     /// Returns the reference count, with what was written before it was last lowered.
@@ -96,14 +91,8 @@ impl GranuleWord {
         );
         self.0.fetch_sub(references, Ordering::Release);
     }
+}
 
-    fn update(&self, change: impl Fn(u16) -> u16, order: Ordering) {
-        let mut seen = self.0.load(Ordering::Relaxed);
-        while let Err(now) =
-            self.0
-                .compare_exchange_weak(seen, change(seen), order, Ordering::Relaxed)
-        {
-            seen = now;
-        }
-    }
+fn state_of(word: u16) -> StateCode {
+    StateCode::from_bits((word & STATE_MASK) >> STATE_SHIFT)
 }
