@@ -56,7 +56,7 @@ impl NsCopy {
         );
         let view = self.table.show(NS_SLOT, granule, NS_WINDOW);
         let status = copy(view.as_ptr().wrapping_add(offset));
-        self.table.hide(NS_SLOT);
+        self.table.hide(view);
         outcome(status)
     }
 }

@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rmi::{GRANULE_BYTES, GRANULE_SIZE, GranuleAddr};
+use rmi::{GRANULE_BYTES, GranuleAddr};
 use rmm_granule::{AccessFault, GranuleWindow};
 
 use crate::entry::PeSlot;
@@ -28,52 +28,55 @@ const ZERO_SLOT: usize = 1;
 const POOL: usize = 2;
 /// Windows in the pool: one command maps about five granules, a table walk included.
 const POOL_SLOTS: usize = 16;
+/// The entries of a level 3 table. What it covers is aligned to its size.
+const WINDOWS: usize = 512;
 
 /// The window table of this PE.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WindowTable {
-    entries: &'static [AtomicU64; 512],
-    base: usize,
+    entries: &'static [AtomicU64; WINDOWS],
+    base: NonNull<u8>,
     _on_this_pe: PhantomData<*mut ()>,
 }
 
 impl WindowTable {
     pub(crate) fn new(slot: &PeSlot) -> Self {
         let table = slot.window_table() as usize;
-        let entries = with_exposed_provenance_mut::<[AtomicU64; 512]>(table);
+        let entries = with_exposed_provenance_mut::<[AtomicU64; WINDOWS]>(table);
         // SAFETY: stage 1 set a level 3 table aside for this PE, for ever; it is 4 KiB of mapped memory
         // whose only writer is this PE, through these atomics.
         let entries = unsafe { &*entries };
+        let base = NonNull::new(with_exposed_provenance_mut(windows_of(slot.number())));
         let table = Self {
             entries,
-            base: windows_of(slot.number()),
+            base: base.expect("windows are not at address zero"),
             _on_this_pe: PhantomData,
         };
         for slot in 0..POOL + POOL_SLOTS {
-            table.hide(slot);
+            table.hide(table.view(slot));
         }
         table
     }
 
     /// Shows `granule` in the empty window `slot`.
+    #[inline]
     pub(crate) fn show(&self, slot: usize, granule: GranuleAddr, attributes: u64) -> NonNull<u8> {
         self.entries[slot].store(granule.raw() | attributes, Ordering::Relaxed);
         // SAFETY: barriers only: the walker of this PE sees the entry, then the instructions behind use
         // it (Arm ARM D8.2.6). An invalid entry is not cached, so nothing needs to be invalidated.
         unsafe { asm!("dsb nshst", "isb", options(nostack, preserves_flags)) };
-        NonNull::new(with_exposed_provenance_mut(
-            self.base + slot * GRANULE_BYTES,
-        ))
-        .expect("windows are not at address zero")
+        self.view(slot)
     }
 
-    /// Empties the window `slot`.
+    /// Empties the window whose view this is, and returns its slot.
     ///
     /// Waits until no earlier access can use the old entry. Instructions that were fetched already may
     /// not, so nothing needs to be synchronised: the next to use the address shows something there first.
-    pub(crate) fn hide(&self, slot: usize) {
+    #[inline]
+    pub(crate) fn hide(&self, view: NonNull<u8>) -> usize {
+        let page = view.addr().get() / GRANULE_BYTES;
+        let slot = page % WINDOWS;
         self.entries[slot].store(0, Ordering::Relaxed);
-        let page = (self.base + slot * GRANULE_BYTES) as u64 / GRANULE_SIZE;
         // SAFETY: invalidates one page of addresses that only windows use; the owner of the view promised
         // not to use it again.
         unsafe {
@@ -85,10 +88,11 @@ impl WindowTable {
                 options(nostack, preserves_flags)
             );
         }
+        slot
     }
 
-    fn slot_at(&self, view: NonNull<u8>) -> usize {
-        view.addr().get().wrapping_sub(self.base) / GRANULE_BYTES
+    fn view(&self, slot: usize) -> NonNull<u8> {
+        self.base.map_addr(|base| base | (slot * GRANULE_BYTES))
     }
 }
 
@@ -115,6 +119,7 @@ impl Windows {
 // descriptor maps all of it read-write, cacheable and inner shareable as every observer of Realm memory
 // does. Panics when the pool is empty.
 unsafe impl GranuleWindow for Windows {
+    #[inline]
     fn map(&self, granule: GranuleAddr) -> NonNull<u8> {
         let free = self.free.get();
         assert!(free != 0, "every window of this PE is taken");
@@ -124,9 +129,9 @@ unsafe impl GranuleWindow for Windows {
             .show(free.trailing_zeros() as usize, granule, REALM_WINDOW)
     }
 
+    #[inline]
     unsafe fn unmap(&self, view: NonNull<u8>) {
-        let slot = self.table.slot_at(view);
-        self.table.hide(slot);
+        let slot = self.table.hide(view);
         self.free
             .set(self.free.get() | 1_u32.wrapping_shl(slot as u32));
     }
@@ -136,7 +141,7 @@ unsafe impl GranuleWindow for Windows {
         // SAFETY: the window shows the granule until `hide`, and the caller promises that nobody else
         // uses it. `means` was chosen for this PE.
         let result = unsafe { self.means.zero(view) };
-        self.table.hide(ZERO_SLOT);
+        self.table.hide(view);
         result
     }
 }
