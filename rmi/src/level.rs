@@ -9,19 +9,30 @@ use crate::addr::Ipa;
 
 /// The level of a table or of an entry in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RttLevel(i8);
+pub struct RttLevel(Level);
+
+/// A closed set, so that what depends on the level becomes arithmetic of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i8)]
+enum Level {
+    Minus1 = -1,
+    L0,
+    L1,
+    L2,
+    L3,
+}
 
 impl RttLevel {
     /// The level that only starts walks of addresses of more than 48 bits.
-    pub const LEVEL_MINUS_1: Self = Self(-1);
+    pub const LEVEL_MINUS_1: Self = Self(Level::Minus1);
     /// The level whose entries cover 512 GiB.
-    pub const LEVEL_0: Self = Self(0);
+    pub const LEVEL_0: Self = Self(Level::L0);
     /// The level whose entries cover 1 GiB.
-    pub const LEVEL_1: Self = Self(1);
+    pub const LEVEL_1: Self = Self(Level::L1);
     /// The level whose entries cover 2 MiB.
-    pub const LEVEL_2: Self = Self(2);
+    pub const LEVEL_2: Self = Self(Level::L2);
     /// The level of pages.
-    pub const LEVEL_3: Self = Self(3);
+    pub const LEVEL_3: Self = Self(Level::L3);
 
     /// Every level, root first.
     pub const ALL: [Self; 5] = [
@@ -60,7 +71,7 @@ impl RttLevel {
     /// Returns the number of the level.
     #[must_use]
     pub fn raw(self) -> i64 {
-        i64::from(self.0)
+        self.number().into()
     }
 
     /// Returns the level as a register value: sign-extended.
@@ -72,7 +83,7 @@ impl RttLevel {
     /// Returns the level as the index of an `RMI_ERROR_RTT`: 0xff for level -1.
     #[must_use]
     pub const fn to_index(self) -> u8 {
-        self.0.cast_unsigned()
+        self.number().cast_unsigned()
     }
 
     /// Returns the bytes that one entry at this level covers.
@@ -89,7 +100,7 @@ impl RttLevel {
             Self::LEVEL_2 => 21,
             Self::LEVEL_1 => 30,
             Self::LEVEL_0 => 39,
-            _ => 48,
+            Self::LEVEL_MINUS_1 => 48,
         }
     }
 
@@ -108,20 +119,24 @@ impl RttLevel {
     /// Returns the level of the entries that point to tables of this level.
     #[must_use]
     pub const fn parent(self) -> Option<Self> {
-        if self.0 == Self::LEVEL_MINUS_1.0 {
-            None
-        } else {
-            Some(Self(self.0 - 1))
+        match self {
+            Self::LEVEL_3 => Some(Self::LEVEL_2),
+            Self::LEVEL_2 => Some(Self::LEVEL_1),
+            Self::LEVEL_1 => Some(Self::LEVEL_0),
+            Self::LEVEL_0 => Some(Self::LEVEL_MINUS_1),
+            Self::LEVEL_MINUS_1 => None,
         }
     }
 
     /// Returns the level of the tables that entries of this level point to.
     #[must_use]
     pub const fn child(self) -> Option<Self> {
-        if self.0 == Self::LEVEL_3.0 {
-            None
-        } else {
-            Some(Self(self.0 + 1))
+        match self {
+            Self::LEVEL_3 => None,
+            Self::LEVEL_2 => Some(Self::LEVEL_3),
+            Self::LEVEL_1 => Some(Self::LEVEL_2),
+            Self::LEVEL_0 => Some(Self::LEVEL_1),
+            Self::LEVEL_MINUS_1 => Some(Self::LEVEL_0),
         }
     }
 
@@ -136,7 +151,7 @@ impl RttLevel {
     /// Level 0 blocks exist in the architecture with 52-bit descriptors, but not in Realms.
     #[must_use]
     pub const fn can_map(self) -> bool {
-        self.0 >= Self::LEVEL_1.0
+        matches!(self, Self::LEVEL_1 | Self::LEVEL_2 | Self::LEVEL_3)
     }
 
     /// Returns whether `ipa` is the first address of some entry at this level.
@@ -149,23 +164,32 @@ impl RttLevel {
     ///
     /// Level -1 resolves only address bits 51:48.
     const fn index_bits(self) -> u32 {
-        if self.0 == Self::LEVEL_MINUS_1.0 {
-            4
-        } else {
-            9
+        match self {
+            Self::LEVEL_MINUS_1 => 4,
+            Self::LEVEL_0 | Self::LEVEL_1 | Self::LEVEL_2 | Self::LEVEL_3 => 9,
+        }
+    }
+
+    const fn number(self) -> i8 {
+        match self {
+            Self::LEVEL_MINUS_1 => -1,
+            Self::LEVEL_0 => 0,
+            Self::LEVEL_1 => 1,
+            Self::LEVEL_2 => 2,
+            Self::LEVEL_3 => 3,
         }
     }
 }
 
 impl fmt::Display for RttLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.number(), f)
     }
 }
 
 impl fmt::Debug for RttLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RttLevel({})", self.0)
+        write!(f, "RttLevel({self})")
     }
 }
 
