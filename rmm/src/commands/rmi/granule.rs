@@ -11,6 +11,7 @@ use crate::boot::Monitor;
 
 /// `RMI_GRANULE_DELEGATE`. Fails with INPUT on `gran_align`, `gran_bound`, `gran_state` and, when EL3
 /// refuses, `gran_gpt`.
+#[inline(never)]
 pub(crate) fn delegate<H: Hal>(monitor: &Monitor<'_>, hal: &H, addr: u64) -> Result<(), RmiError> {
     let granule = monitor.lock::<Undelegated>(addr)?;
     let address = granule.addr();
@@ -30,6 +31,7 @@ pub(crate) fn delegate<H: Hal>(monitor: &Monitor<'_>, hal: &H, addr: u64) -> Res
 /// `RMI_GRANULE_UNDELEGATE`. Fails with INPUT on `gran_align`, `gran_bound` and `gran_state`.
 ///
 /// A delegated granule is all zeroes, so nothing is left to wipe.
+#[inline(never)]
 pub(crate) fn undelegate<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,

@@ -8,6 +8,8 @@
 //! copies of parameters from Non-secure memory; locks and granule states; what the Realm's size says;
 //! the state of the Realm or the REC; the copy of a page of data; the walk; the entry at its end. The
 //! first change comes after the last check.
+//!
+//! Those that need a PE are out of line, so that each has a frame of its own size.
 
 pub(crate) mod data;
 pub(crate) mod features;

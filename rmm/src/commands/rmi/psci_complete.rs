@@ -19,6 +19,7 @@ use crate::rec::{RecState, Runnable};
 ///
 /// A caller that runs has no call pending. A status that is not permitted leaves the call pending, to be
 /// completed with another one: only a command that succeeds changes anything (specification, B1.6, B1.9).
+#[inline(never)]
 pub(crate) fn complete<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,

@@ -24,7 +24,6 @@ type StartingTables<'m> = heapless::Vec<Locked<'m, Delegated>, MAX_STARTING_TABL
 /// `RMI_REALM_CREATE`. All failures are INPUT: `params_align`, `params_bound`, `params_pas`,
 /// `params_valid`, `params_supp`, `rtt_num_level`, `rtt_align`, `alias`, `rd_align`, `rd_bound`,
 /// `rd_state`, `rtt_state`, `vmid_valid`.
-// Out of line, so that its buffers are not in the frame of every command.
 #[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
@@ -55,6 +54,7 @@ pub(crate) fn create<H: Hal>(
 
 /// `RMI_REALM_ACTIVATE`. Fails with INPUT on `rd_align`, `rd_bound` and `rd_state`, then with REALM on
 /// `realm_state`.
+#[inline(never)]
 pub(crate) fn activate<H: Hal>(monitor: &Monitor<'_>, hal: &H, rd: u64) -> Result<(), RmiError> {
     let mut rd = monitor.lock::<RdState>(rd)?;
     let mut rd = rd.map_mut(hal.window());
@@ -67,6 +67,7 @@ pub(crate) fn activate<H: Hal>(monitor: &Monitor<'_>, hal: &H, rd: u64) -> Resul
 
 /// `RMI_REALM_DESTROY`. Fails with INPUT on `rd_align`, `rd_bound` and `rd_state`, then with REALM on
 /// `realm_live`.
+#[inline(never)]
 pub(crate) fn destroy<H: Hal>(monitor: &Monitor<'_>, hal: &H, rd: u64) -> Result<(), RmiError> {
     let rd = monitor.lock::<RdState>(rd)?;
     let tables = tables_of(&rd, hal);

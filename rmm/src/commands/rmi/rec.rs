@@ -24,6 +24,7 @@ const MAX_GRANULES: usize = 2 + MAX_REC_AUX;
 type NewAux<'m> = heapless::Vec<Locked<'m, Delegated>, MAX_REC_AUX>;
 
 /// `RMI_REC_AUX_COUNT`. Fails with INPUT on `rd_align`, `rd_bound` and `rd_state`.
+#[inline(never)]
 pub(crate) fn aux_count<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -40,7 +41,6 @@ pub(crate) fn aux_count<H: Hal>(
 ///   `rd_align`, `rd_bound`, `rd_state`, `aux_align`, `aux_alias`, `aux_state`;
 /// - REALM on `realm_state` and `num_recs`;
 /// - INPUT on `mpidr_index` and `num_aux`.
-// Out of line, so that its buffers are not in the frame of every command.
 #[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
@@ -81,6 +81,7 @@ pub(crate) fn create<H: Hal>(
 
 /// `RMI_REC_DESTROY`. Fails with INPUT on `rec_align`, `rec_bound` and `rec_gran_state`, then with REC on
 /// `rec_state`.
+#[inline(never)]
 pub(crate) fn destroy<H: Hal>(monitor: &Monitor<'_>, hal: &H, rec: u64) -> Result<(), RmiError> {
     let mut rec = monitor.lock::<RecState>(rec)?;
     let owner = rec.map_header(hal.window()).owner();

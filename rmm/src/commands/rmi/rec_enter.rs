@@ -34,7 +34,6 @@ const EXIT_OFFSET: usize = size_of::<RecEnter>();
 /// - REALM on `realm_new` and `system_off`;
 /// - REC on `rec_runnable`, `rec_psci`, `rec_mmio` and `rec_gicv3`;
 /// - INPUT when the exit cannot be written, although the Realm ran.
-// Out of line, so that its buffers are not in the frame of every command.
 #[inline(never)]
 pub(crate) fn enter<H: Hal>(
     monitor: &Monitor<'_>,
