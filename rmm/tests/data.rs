@@ -7,8 +7,8 @@ mod common;
 
 use common::{L1, L2, PAGE, Realm, Shape, World, rtt, rtt_status, world};
 use rmi::{Command, DataFlags, GranuleAddr, HashAlgorithm, Ipa, RealmRequest, RmiError, RttLevel};
+use rmm::measure::Measurement;
 use rmm::measure::rim::{self, Rim};
-use rmm::measure::{Measurement, SLOT_BYTES};
 use rmm::realm::{RdState, RealmMemoryError, memory};
 use rmm_fake::Pas;
 use rmm_granule::StateCode;
@@ -33,7 +33,7 @@ fn data_create_copies_and_measures() {
         let realm = w.realm(Shape::DEFAULT);
         realm.tables_to(0, 3);
         let rd = realm.rd;
-        let contents: Vec<u8> = (0..4096_u32).map(|n| n.to_le_bytes()[0] ^ 0x5A).collect();
+        let contents: [u8; 4096] = core::array::from_fn(|n| n.to_le_bytes()[0] ^ 0x5A);
         let src = w.write_page(&contents);
 
         let request = RealmRequest::try_from(&Shape::DEFAULT.params(realm.roots[0])).unwrap();
@@ -66,7 +66,7 @@ fn data_create_copies_and_measures() {
             assert_eq!(word.to_le_bytes()[..], contents[4088..]);
         }
         assert_eq!(rim_of(w, rd), expected);
-        assert_ne!(expected, [0; SLOT_BYTES]);
+        assert_ne!(expected, Measurement::ZERO);
     });
 }
 
@@ -206,10 +206,10 @@ fn init_ripas_measures_every_entry() {
         };
         assert_eq!(realm.init_ripas(L2, 4 * L2 + PAGE), Ok(4 * L2));
         for n in 1..4 {
-            rim.extend_ripas(&w.pe, Ipa::new(n * L2), Ipa::new((n + 1) * L2));
+            rim.extend_ripas(&w.pe, Ipa::new(n * L2), L2, 1);
         }
         assert_eq!(realm.init_ripas(2 * L2, 3 * L2), Ok(3 * L2));
-        rim.extend_ripas(&w.pe, Ipa::new(2 * L2), Ipa::new(3 * L2));
+        rim.extend_ripas(&w.pe, Ipa::new(2 * L2), L2, 1);
         assert_eq!(rim_of(w, realm.rd), expected);
         assert_eq!(realm.entry(0, 2), [2, UNASSIGNED, 0, EMPTY]);
         assert_eq!(realm.entry(3 * L2, 2), [2, UNASSIGNED, 0, RAM]);

@@ -11,7 +11,7 @@
 use core::arch::global_asm;
 use core::mem::MaybeUninit;
 
-use rmm_hal::{CpuFeatures, NoInstructions};
+use rmm_hal::CpuFeatures;
 
 use crate::regs::{isb, read_sysreg, write_sysreg};
 use crate::simd::{LONGEST, STREAMING, open_traps};
@@ -47,48 +47,54 @@ impl Lender {
         }
     }
 
-    /// Runs `work`, which may use V0 to V15; their owner finds them as they were, and no copy is left.
-    ///
-    /// # Errors
-    ///
-    /// [`NoInstructions`] in streaming mode, without running `work`.
+    /// Runs `work`, and says whether it may use V0 to V15: it may unless the PE is in streaming mode.
+    /// Their owner finds them as they were, and no copy is left.
     #[inline]
-    pub(crate) fn lend(self, work: impl FnOnce()) -> Result<(), NoInstructions> {
+    pub(crate) fn lend<R>(self, work: impl FnOnce(bool) -> R) -> R {
         let traps = read_sysreg!("CPTR_EL2");
         write_sysreg!("CPTR_EL2", self.open_traps);
         isb();
+        let mut area = MaybeUninit::uninit();
         let is_streaming = self.has_sme && read_sysreg!("S3_3_C4_C2_2") & STREAMING != 0;
-        if !is_streaming {
-            self.lend_open(work);
+        let taken = (!is_streaming).then(|| self.take(&mut area));
+        let result = work(taken.is_some());
+        if let Some(taken) = taken {
+            self.give_back(&mut area, taken);
         }
         // Whoever uses the registers next is behind an exception return or opens them again.
         write_sysreg!("CPTR_EL2", traps);
-        if is_streaming {
-            Err(NoInstructions)
-        } else {
-            Ok(())
-        }
+        result
     }
 
-    fn lend_open(self, work: impl FnOnce()) {
-        let mut area = MaybeUninit::<Area>::uninit();
+    fn take(self, area: &mut MaybeUninit<Area>) -> Taken {
         let area = area.as_mut_ptr();
         if !self.has_sve {
             // SAFETY: the area has room for sixteen V registers; CPTR_EL2 is open.
             unsafe { loan_take_v(area) };
-            work();
-            // SAFETY: as above, filled by `loan_take_v`.
-            unsafe { loan_return_v(area) };
-            return;
+            return Taken { zcr: 0 };
         }
         let zcr = read_sysreg!("S3_4_C1_C2_0");
         write_sysreg!("S3_4_C1_C2_0", LONGEST);
         isb();
         // SAFETY: the area has room for sixteen of the longest vectors; CPTR_EL2 is open.
         unsafe { loan_take_z(area) };
-        work();
-        // SAFETY: as above, filled by `loan_take_z` at the same length.
-        unsafe { loan_return_z(area) };
-        write_sysreg!("S3_4_C1_C2_0", zcr);
+        Taken { zcr }
     }
+
+    fn give_back(self, area: &mut MaybeUninit<Area>, taken: Taken) {
+        let area = area.as_mut_ptr();
+        if !self.has_sve {
+            // SAFETY: filled by `loan_take_v`; CPTR_EL2 is open.
+            unsafe { loan_return_v(area) };
+            return;
+        }
+        // SAFETY: filled by `loan_take_z` at the length that ZCR_EL2 still has; CPTR_EL2 is open.
+        unsafe { loan_return_z(area) };
+        write_sysreg!("S3_4_C1_C2_0", taken.zcr);
+    }
+}
+
+/// What was changed to take registers of every length.
+struct Taken {
+    zcr: u64,
 }

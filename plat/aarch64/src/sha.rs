@@ -5,7 +5,7 @@
 
 use core::arch::global_asm;
 
-use rmm_hal::{CpuFeatures, NoInstructions, Sha2};
+use rmm_hal::{CpuFeatures, NoInstructions, Sha2, Sha2Unit};
 
 use crate::loan::Lender;
 
@@ -17,6 +17,7 @@ global_asm!(
 
 unsafe extern "C" {
     fn rmm_sha256(state: *mut u32, blocks: *const u8, count: usize);
+    fn rmm_sha256_zeroes(state: *mut u32, count: usize);
     fn rmm_sha512(state: *mut u64, blocks: *const u8, count: usize);
 }
 
@@ -39,20 +40,61 @@ impl Instructions {
 }
 
 impl Sha2 for Instructions {
+    type Unit = Unit;
+
+    fn with_unit<R>(&self, work: impl FnOnce(&Unit) -> R) -> R {
+        let Self {
+            lender,
+            has_256,
+            has_512,
+        } = *self;
+        lender.lend(|is_lent| {
+            work(&Unit {
+                has_256: is_lent && has_256,
+                has_512: is_lent && has_512,
+            })
+        })
+    }
+}
+
+/// The SHA-2 instructions of this PE while V0 to V15 are on loan.
+#[derive(Debug)]
+pub struct Unit {
+    has_256: bool,
+    has_512: bool,
+}
+
+impl Sha2Unit for Unit {
+    #[inline]
     fn compress256(&self, state: &mut [u32; 8], blocks: &[[u8; 64]]) -> Result<(), NoInstructions> {
         if !self.has_256 {
             return Err(NoInstructions);
         }
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        self.lender.lend(|| {
+        if !blocks.is_empty() {
             // SAFETY: the state is eight words and there are that many blocks, not none; the PE has the
-            // instructions, and V0 to V11 are on loan.
-            unsafe { rmm_sha256(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) }
-        })
+            // instructions, and V0 to V11 are on loan: a unit exists no longer than the loan.
+            unsafe { rmm_sha256(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) };
+        }
+        Ok(())
     }
 
+    #[inline]
+    fn compress256_zeroes(
+        &self,
+        state: &mut [u32; 8],
+        blocks: usize,
+    ) -> Result<(), NoInstructions> {
+        if !self.has_256 {
+            return Err(NoInstructions);
+        }
+        if blocks != 0 {
+            // SAFETY: the state is eight words; the PE has the instructions, and V0 to V11 are on loan.
+            unsafe { rmm_sha256_zeroes(state.as_mut_ptr(), blocks) };
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn compress512(
         &self,
         state: &mut [u64; 8],
@@ -61,13 +103,11 @@ impl Sha2 for Instructions {
         if !self.has_512 {
             return Err(NoInstructions);
         }
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        self.lender.lend(|| {
+        if !blocks.is_empty() {
             // SAFETY: the state is eight double words and there are that many blocks, not none; the PE
-            // has the instructions, and V0 to V15 are on loan.
-            unsafe { rmm_sha512(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) }
-        })
+            // has the instructions, and V0 to V15 are on loan: a unit exists no longer than the loan.
+            unsafe { rmm_sha512(state.as_mut_ptr(), blocks.as_ptr().cast(), blocks.len()) };
+        }
+        Ok(())
     }
 }

@@ -11,12 +11,17 @@
 
     .arch_extension sha2
 
+// Four rounds with four sums of constants and words of the schedule.
+    .macro  SHA256_HASH kw
+    mov     v2.16b, v0.16b
+    sha256h q0, q1, v\kw\().4s
+    sha256h2 q1, q2, v\kw\().4s
+    .endm
+
 // Four rounds with four words of the schedule.
     .macro  SHA256_ROUNDS k, w
     add     v3.4s, v\k\().4s, v\w\().4s
-    mov     v2.16b, v0.16b
-    sha256h q0, q1, v3.4s
-    sha256h2 q1, q2, v3.4s
+    SHA256_HASH 3
     .endm
 
 // The four words after those in w0 to w3, in the place of w0.
@@ -60,6 +65,33 @@ rmm_sha256:
     stp     q0, q1, [x0]
     subs    x2, x2, #1
     b.ne    1b
+    ret
+
+// rmm_sha256_zeroes(state: x0, count: x1)
+//   The same with blocks of zeroes, whose schedule is zero too.
+//   Clobbers x1, x3, x4, V0 to V5 and V8 to V11.
+    .section .text.rmm_sha256_zeroes, "ax"
+    .balign 16
+    .global rmm_sha256_zeroes
+rmm_sha256_zeroes:
+    adrp    x4, sha256_constants
+    add     x4, x4, :lo12:sha256_constants
+    ldp     q0, q1, [x0]
+1:  mov     v4.16b, v0.16b
+    mov     v5.16b, v1.16b
+    mov     x3, x4
+    .rept   4
+    ld1     {v8.4s - v11.4s}, [x3], #64
+    SHA256_HASH 8
+    SHA256_HASH 9
+    SHA256_HASH 10
+    SHA256_HASH 11
+    .endr
+    add     v0.4s, v0.4s, v4.4s
+    add     v1.4s, v1.4s, v5.4s
+    subs    x1, x1, #1
+    b.ne    1b
+    stp     q0, q1, [x0]
     ret
 
     .arch_extension nosha2

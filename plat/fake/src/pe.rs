@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use rmi::{GRANULE_BYTES, GranuleAddr, Ipa};
 use rmm_hal::{
     AccessFault, CpuFeatures, El3, El3Error, GranuleWindow, Hal, MustInvalidate, NoInstructions,
-    NsMemory, Sha2, Stage2, Stage2Root, Timing,
+    NsMemory, Sha2, Sha2Unit, Stage2, Stage2Root, Timing,
 };
 
 use crate::machine::{Cached, FakeMachine, Pas};
@@ -235,7 +235,19 @@ impl El3 for FakePe<'_> {
 
 /// Ordinary memory has no instructions: the monitor's own code computes every digest.
 impl Sha2 for FakePe<'_> {
+    type Unit = Self;
+
+    fn with_unit<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        work(self)
+    }
+}
+
+impl Sha2Unit for FakePe<'_> {
     fn compress256(&self, _: &mut [u32; 8], _: &[[u8; 64]]) -> Result<(), NoInstructions> {
+        Err(NoInstructions)
+    }
+
+    fn compress256_zeroes(&self, _: &mut [u32; 8], _: usize) -> Result<(), NoInstructions> {
         Err(NoInstructions)
     }
 

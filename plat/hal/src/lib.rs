@@ -34,7 +34,7 @@ pub use realm::{
     TimerRegister, TranslationControls,
 };
 pub use rmm_granule::{AccessFault, GranuleWindow};
-pub use sha2::{NoInstructions, Sha2};
+pub use sha2::{NoInstructions, Sha2, Sha2Unit};
 pub use stage2::{MustInvalidate, Stage2, Stage2Root};
 pub use timing::Timing;
 

@@ -7,17 +7,35 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoInstructions;
 
-/// The compression functions of SHA-2 (FIPS 180-4, sections 6.2.2 and 6.4.2), over whole blocks.
-///
-/// Whatever the machine needs for it and belongs to a Host or a Realm is as before when a call returns,
-/// and no copy of it is left.
+/// The way to a PE's instructions for SHA-2.
 pub trait Sha2 {
+    /// What has the instructions.
+    type Unit: Sha2Unit;
+
+    /// Lets `work` use the instructions, for as many digests as it likes.
+    ///
+    /// Getting ready for them can cost as much as a few blocks. Whatever the machine needs for it and
+    /// belongs to a Host or a Realm is as before when the call returns, and no copy of it is left.
+    fn with_unit<R>(&self, work: impl FnOnce(&Self::Unit) -> R) -> R;
+}
+
+/// The compression functions of SHA-2 (FIPS 180-4, sections 6.2.2 and 6.4.2), over whole blocks.
+pub trait Sha2Unit {
     /// Adds `blocks` to the state of a SHA-256 digest.
     ///
     /// # Errors
     ///
     /// [`NoInstructions`]; the state is unchanged.
     fn compress256(&self, state: &mut [u32; 8], blocks: &[[u8; 64]]) -> Result<(), NoInstructions>;
+
+    /// Adds as many blocks of zeroes to the state of a SHA-256 digest. They take half the time of others:
+    /// their message schedule is zero as well.
+    ///
+    /// # Errors
+    ///
+    /// [`NoInstructions`]; the state is unchanged.
+    fn compress256_zeroes(&self, state: &mut [u32; 8], blocks: usize)
+    -> Result<(), NoInstructions>;
 
     /// Adds `blocks` to the state of a SHA-512 digest.
     ///

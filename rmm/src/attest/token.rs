@@ -102,11 +102,11 @@ impl Claims {
         to.u32(PUBLIC_KEY_HASH_ALGORITHM)?.str(SHA_256)?;
         to.u32(PROFILE)?.str(REALM_PROFILE)?;
         to.u32(INITIAL_MEASUREMENT)?
-            .bytes(digest_in(&self.initial, algorithm))?;
+            .bytes(self.initial.digest(algorithm))?;
         to.u32(EXTENSIBLE_MEASUREMENTS)?;
         to.array(wide(REMS))?;
         for measurement in &self.extensible {
-            to.bytes(digest_in(measurement, algorithm))?;
+            to.bytes(measurement.digest(algorithm))?;
         }
         Ok(())
     }
@@ -117,14 +117,6 @@ impl Claims {
         let bytes = length(|to| self.encode(to, public_key));
         sign1_digest(wide(bytes), |to| self.encode(to, public_key))
     }
-}
-
-/// Returns the part of a slot that the digest fills.
-fn digest_in(slot: &Measurement, algorithm: HashAlgorithm) -> &[u8] {
-    let (digest, _) = slot
-        .split_at_checked(algorithm.digest_bytes())
-        .expect("no digest is longer than a slot");
-    digest
 }
 
 /// A token of one Realm.

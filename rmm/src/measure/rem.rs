@@ -6,7 +6,7 @@
 use rmi::HashAlgorithm;
 use rmm_hal::Sha2;
 
-use crate::measure::hash::{Measurement, digest};
+use crate::measure::hash::{Measurement, Part, digest};
 
 /// Returns the measurement `old`, extended by `value`.
 ///
@@ -20,27 +20,28 @@ pub fn extend<S: Sha2>(
     old: &Measurement,
     value: &[u8],
 ) -> Measurement {
-    let (old, _) = old
-        .split_at_checked(algorithm.digest_bytes())
-        .expect("no digest is longer than a slot");
-    digest(sha, algorithm, &[old, value])
+    let parts = [Part::new(old.digest(algorithm)), Part::new(value)];
+    sha.with_unit(|unit| digest(unit, algorithm, parts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::hash::SLOT_BYTES;
-    use crate::measure::hash::tests::Portable;
+    use crate::measure::hash::tests::{Portable, digest_bytes};
 
     #[test]
     fn rem_hashes_the_old_digest_and_the_value_only() {
-        let old: Measurement = core::array::from_fn(|n| u8::try_from(n).unwrap());
+        let old = Measurement(core::array::from_fn(|n| u8::try_from(n).unwrap()));
         for (algorithm, bytes) in [(HashAlgorithm::Sha256, 32), (HashAlgorithm::Sha512, 64)] {
-            let expected = digest(&Portable, algorithm, &[&old[..bytes], &[7, 8, 9]]);
-            assert_eq!(extend(&Portable, algorithm, &old, &[7, 8, 9]), expected);
-            assert_ne!(extend(&Portable, algorithm, &old, &[7, 8, 9, 0]), expected);
-            let empty = extend(&Portable, algorithm, &[0; SLOT_BYTES], &[]);
-            assert_eq!(empty, digest(&Portable, algorithm, &[&[0; 64][..bytes]]));
+            let mut message = [0; SLOT_BYTES + 4];
+            message[..bytes].copy_from_slice(&old.0[..bytes]);
+            message[bytes..][..3].copy_from_slice(&[7, 8, 9]);
+            let extended = |value: &[u8]| extend(&Portable, algorithm, &old, value);
+            let expected = digest_bytes(algorithm, &message[..bytes + 3]);
+            assert_eq!(extended(&[7, 8, 9]), expected);
+            assert_ne!(extended(&[7, 8, 9, 0]), expected);
+            assert_eq!(extended(&[]), digest_bytes(algorithm, &message[..bytes]));
         }
     }
 }

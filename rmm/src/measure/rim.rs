@@ -22,26 +22,17 @@ use core::mem::offset_of;
 use rmi::{
     DataFlags, GRANULE_BYTES, HashAlgorithm, Ipa, RealmParams, RealmRequest, RecParams, RecRequest,
 };
-use rmm_hal::Sha2;
-use static_assertions::const_assert_eq;
+use rmm_hal::{Sha2, Sha2Unit};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::measure::hash::{Measurement, SLOT_BYTES, digest};
+use crate::measure::hash::{Measurement, Part, digest};
 
 const TYPE_DATA: u64 = 0;
 const TYPE_REC: u64 = 1;
 const TYPE_RIPAS: u64 = 2;
-const DESCRIPTOR_BYTES: u64 = 0x100;
+const DESCRIPTOR_BYTES: u16 = 0x100;
 /// The parameters up to the last one that is measured.
 const MEASURED_PARAMS: usize = offset_of!(RealmParams, hash_algo) + 8;
-const BODY_BYTES: usize = 0x100 - size_of::<Header>();
-
-const_assert_eq!(size_of::<DataBody>(), BODY_BYTES);
-const_assert_eq!(size_of::<RecBody>(), BODY_BYTES);
-const_assert_eq!(size_of::<RipasBody>(), BODY_BYTES);
-
-/// Zeroes up to the end of a page of parameters.
-static ZEROES: [u8; GRANULE_BYTES] = [0; GRANULE_BYTES];
 
 /// A measurement that is being extended.
 #[derive(Debug)]
@@ -52,6 +43,7 @@ pub struct Rim<'a> {
     pub algorithm: HashAlgorithm,
 }
 
+/// How a descriptor starts. Each is written up to the end of a block of SHA-256; zeroes follow.
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct Header {
@@ -62,26 +54,29 @@ struct Header {
 
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct DataBody {
+struct DataDescriptor {
+    header: Header,
     ipa: u64,
     flags: u64,
     content: Measurement,
-    reserved: [u8; 0x60],
+    reserved: [u8; 0x20],
 }
 
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct RecBody {
+struct RecDescriptor {
+    header: Header,
     content: Measurement,
-    reserved: [u8; 0x70],
+    reserved: [u8; 0x30],
 }
 
 #[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct RipasBody {
+struct RipasDescriptor {
+    header: Header,
     base: u64,
     top: u64,
-    reserved: [u8; 0xA0],
+    reserved: [u8; 0x20],
 }
 
 /// Returns the measurement of a new Realm with these parameters.
@@ -102,25 +97,34 @@ pub fn initial<S: Sha2>(sha: &S, request: &RealmRequest) -> Measurement {
     ] {
         put(&mut measured, offset, &[value]);
     }
-    let rest = zeroes(GRANULE_BYTES - measured.len());
-    digest(sha, request.hash_algo, &[&measured, rest])
+    let parts = [Part::padded(&measured, GRANULE_BYTES)];
+    sha.with_unit(|unit| digest(unit, request.hash_algo, parts))
 }
 
 impl Rim<'_> {
     /// Measures a page of memory, with its contents if the flags say so.
-    pub fn extend_data<S: Sha2>(&mut self, sha: &S, ipa: Ipa, flags: DataFlags, contents: &[u8]) {
-        let content = if flags.contains(DataFlags::MEASURE) {
-            digest(sha, self.algorithm, &[contents])
-        } else {
-            [0; SLOT_BYTES]
-        };
-        let body = DataBody {
-            ipa: ipa.raw(),
-            flags: flags.bits(),
-            content,
-            reserved: [0; 0x60],
-        };
-        self.extend(sha, TYPE_DATA, &body);
+    pub fn extend_data<S: Sha2>(
+        &mut self,
+        sha: &S,
+        ipa: Ipa,
+        flags: DataFlags,
+        contents: &[u8; GRANULE_BYTES],
+    ) {
+        sha.with_unit(|unit| {
+            let content = if flags.contains(DataFlags::MEASURE) {
+                digest(unit, self.algorithm, [Part::new(contents)])
+            } else {
+                Measurement::ZERO
+            };
+            let descriptor = DataDescriptor {
+                header: self.header(TYPE_DATA),
+                ipa: ipa.raw(),
+                flags: flags.bits(),
+                content,
+                reserved: [0; 0x20],
+            };
+            *self.value = self.digest(unit, &descriptor);
+        });
     }
 
     /// Measures a REC that starts as runnable.
@@ -131,42 +135,56 @@ impl Rim<'_> {
         let pc_at = offset_of!(RecParams, pc);
         let gprs_at = offset_of!(RecParams, gprs);
         let parts = [
-            &flags,
-            zeroes(pc_at - flags.len()),
-            &pc,
-            zeroes(gprs_at - pc_at - pc.len()),
-            gprs,
-            zeroes(GRANULE_BYTES - gprs_at - gprs.len()),
+            Part::padded(&flags, pc_at),
+            Part::padded(&pc, gprs_at - pc_at),
+            Part::padded(gprs, GRANULE_BYTES - gprs_at),
         ];
-        let body = RecBody {
-            content: digest(sha, self.algorithm, &parts),
-            reserved: [0; 0x70],
-        };
-        self.extend(sha, TYPE_REC, &body);
+        sha.with_unit(|unit| {
+            let descriptor = RecDescriptor {
+                header: self.header(TYPE_REC),
+                content: digest(unit, self.algorithm, parts),
+                reserved: [0; 0x30],
+            };
+            *self.value = self.digest(unit, &descriptor);
+        });
     }
 
-    /// Measures that addresses became memory, entry by entry of the tables.
-    pub fn extend_ripas<S: Sha2>(&mut self, sha: &S, base: Ipa, top: Ipa) {
-        let body = RipasBody {
+    /// Measures that addresses became memory: `entries` entries of the tables, each of `size` bytes, from
+    /// `base` on.
+    pub fn extend_ripas<S: Sha2>(&mut self, sha: &S, base: Ipa, size: u64, entries: u64) {
+        let mut descriptor = RipasDescriptor {
+            header: self.header(TYPE_RIPAS),
             base: base.raw(),
-            top: top.raw(),
-            reserved: [0; 0xA0],
+            top: base.raw(),
+            reserved: [0; 0x20],
         };
-        self.extend(sha, TYPE_RIPAS, &body);
+        sha.with_unit(|unit| {
+            for _ in 0..entries {
+                descriptor.base = descriptor.top;
+                descriptor.top += size;
+                descriptor.header.rim = self.digest(unit, &descriptor);
+            }
+        });
+        *self.value = descriptor.header.rim;
     }
 
-    fn extend<S: Sha2, T: IntoBytes + Immutable>(&mut self, sha: &S, kind: u64, body: &T) {
-        let header = Header {
+    fn header(&self, kind: u64) -> Header {
+        Header {
             kind,
-            length: DESCRIPTOR_BYTES,
+            length: DESCRIPTOR_BYTES.into(),
             rim: *self.value,
-        };
-        *self.value = digest(sha, self.algorithm, &[header.as_bytes(), body.as_bytes()]);
+        }
     }
-}
 
-fn zeroes(bytes: usize) -> &'static [u8] {
-    ZEROES.get(..bytes).expect("parameters fill one page")
+    /// Returns the digest of a descriptor, with the zeroes behind it.
+    fn digest<U: Sha2Unit, T: IntoBytes + Immutable>(
+        &self,
+        unit: &U,
+        descriptor: &T,
+    ) -> Measurement {
+        let parts = [Part::padded(descriptor.as_bytes(), DESCRIPTOR_BYTES.into())];
+        digest(unit, self.algorithm, parts)
+    }
 }
 
 fn put(into: &mut [u8], offset: usize, bytes: &[u8]) {

@@ -14,7 +14,7 @@ use rmm_hal::{Sha2, Stage2Root};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::measure::rim::Rim;
-use crate::measure::{Measurement, SLOT_BYTES, rem, rim};
+use crate::measure::{Measurement, rem, rim};
 use crate::realm::params::Admission;
 use crate::rtt::Tree;
 
@@ -84,7 +84,7 @@ impl Rd {
     #[must_use]
     pub fn new<S: Sha2>(sha: &S, request: &RealmRequest, admission: &Admission) -> Self {
         let Admission { tree, stage2 } = admission;
-        let mut measurements = [[0; SLOT_BYTES]; MEASUREMENTS];
+        let mut measurements = [Measurement::ZERO; MEASUREMENTS];
         let [initial, ..] = &mut measurements;
         *initial = rim::initial(sha, request);
         Self {

@@ -93,23 +93,29 @@ impl Rtte {
     ///
     /// [`BadEntry`] when no entry of that level is written so.
     pub fn decode(raw: u64, level: RttLevel, format: AddressFormat) -> Result<Self, BadEntry> {
+        if raw & VALID == 0 {
+            return decode_invalid(raw, level, format);
+        }
         if let Some(table) = table_of(raw, level, format) {
             return Ok(Self::Table { table });
         }
-        let address = format.address_of(raw).granule();
-        let entry = if raw & VALID == 0 {
-            decode_invalid(raw, address)?
-        } else if raw & NS == 0 {
+        let entry = if raw & NS == 0 {
             Self::Assigned {
-                pa: address,
+                pa: format.address_of(raw).granule(),
                 ripas: Ripas::Ram,
             }
         } else {
             decode_unprotected(raw, format)?
         };
-        // Reading everything back catches reserved bits, wrong types and wrong levels alike.
-        if entry.is_allowed(level) && entry.encode(level, format) == raw {
-            Ok(entry)
+        entry.read_back(raw, level, format)
+    }
+
+    /// Returns the entry if it is written as `raw` in a table of `level`, which catches reserved bits, wrong
+    /// types and wrong levels alike.
+    #[inline]
+    fn read_back(self, raw: u64, level: RttLevel, format: AddressFormat) -> Result<Self, BadEntry> {
+        if self.is_allowed(level) && self.encode(level, format) == raw {
+            Ok(self)
         } else {
             Err(BadEntry)
         }
@@ -117,6 +123,7 @@ impl Rtte {
 
     /// Returns the word that says this in a table of `level`.
     #[must_use]
+    #[inline]
     pub fn encode(self, level: RttLevel, format: AddressFormat) -> u64 {
         let address = |at: GranuleAddr| format.desc_of(at.phys());
         match self {
@@ -224,7 +231,7 @@ pub fn table_of(raw: u64, level: RttLevel, format: AddressFormat) -> Option<Gran
     (format.desc_of(table.phys()) | TYPE == raw).then_some(table)
 }
 
-fn decode_invalid(raw: u64, address: GranuleAddr) -> Result<Rtte, BadEntry> {
+fn decode_invalid(raw: u64, level: RttLevel, format: AddressFormat) -> Result<Rtte, BadEntry> {
     let ripas = match (raw & RIPAS) >> RIPAS_SHIFT {
         0 => Ripas::Empty,
         1 => Ripas::Ram,
@@ -232,9 +239,12 @@ fn decode_invalid(raw: u64, address: GranuleAddr) -> Result<Rtte, BadEntry> {
         _ => return Err(BadEntry),
     };
     match raw & KIND {
-        0 => Ok(Rtte::Unassigned { ripas }),
-        KIND_ASSIGNED => Ok(Rtte::Assigned { pa: address, ripas }),
-        KIND_UNASSIGNED_NS => Ok(Rtte::UnassignedNs),
+        0 if raw == ripas_bits(ripas) => Ok(Rtte::Unassigned { ripas }),
+        KIND_ASSIGNED => {
+            let pa = format.address_of(raw).granule();
+            Rtte::Assigned { pa, ripas }.read_back(raw, level, format)
+        }
+        KIND_UNASSIGNED_NS if raw == KIND_UNASSIGNED_NS => Ok(Rtte::UnassignedNs),
         _ => Err(BadEntry),
     }
 }

@@ -146,6 +146,7 @@ impl<'m> Walk<'m> {
         } else {
             count_dead(words)
         };
+        let dead = u64::try_from(dead).expect("at most 512");
         self.address_of(dead).max(self.ipa)
     }
 
@@ -160,6 +161,8 @@ impl<'m> Walk<'m> {
             words: self.rest(&table).iter(),
             level: self.level,
             format: self.format,
+            word: self.entry.encode(self.level, self.format),
+            entry: self.entry,
         })
     }
 
@@ -176,48 +179,65 @@ impl<'m> Walk<'m> {
         self.write(hal, root, new, leaf);
     }
 
-    /// Replaces this entry and those that follow it up to `end`, which is a border of entries, by what
-    /// `change` makes of the first address and the meaning of each.
+    /// Returns how many entries there are from this one on up to `end`, which is a border of entries.
+    #[must_use]
+    pub fn entries_until(&self, end: Ipa) -> u64 {
+        end.raw().saturating_sub(self.base.raw()) >> self.level.block_bits()
+    }
+
+    /// Replaces as many entries of the table, from this one on, by what `change` makes of each.
     ///
     /// A change may only be one of RIPAS: what the entries point to stays.
-    pub fn change_until<H: Hal>(
+    pub fn change_entries<H: Hal>(
         &mut self,
         hal: &H,
         root: &Stage2Root,
-        end: Ipa,
-        mut change: impl FnMut(Ipa, Rtte) -> Rtte,
+        entries: u64,
+        change: impl Fn(Rtte) -> Rtte,
     ) {
-        let (level, format, size) = (self.level, self.format, self.size());
-        let mut stale: Option<(Ipa, Ipa)> = None;
+        let mut stale: Option<(u64, u64)> = None;
         {
             let table = self.table.map(hal.window());
-            let mut base = self.base;
-            for word in self.rest(&table) {
-                if base >= end {
-                    break;
+            let mut step = self.step(self.entry, &change);
+            for (n, slot) in (0..entries).zip(self.rest(&table)) {
+                let word = slot.load(Ordering::Relaxed);
+                // Entries alike change alike, and most of a table are.
+                if word != step.from {
+                    step = self.step(decode(word, self.level, self.format), &change);
                 }
-                let next = after(base, size);
-                let old = decode(word.load(Ordering::Relaxed), level, format);
-                let new = change(base, old);
-                assert!(old.references() == new.references());
-                if old != new {
-                    write_word(hal, word, old, new, new.encode(level, format));
-                    if old.is_valid() {
-                        stale = Some((stale.map_or(base, |(first, _)| first), next));
+                if step.to != step.from {
+                    if step.is_walked {
+                        hal.stage2().write_entry(slot, step.to);
+                    } else {
+                        slot.store(step.to, Ordering::Relaxed);
+                    }
+                    if step.is_stale {
+                        stale = Some((stale.map_or(n, |(first, _)| first), n + 1));
                     }
                 }
-                base = next;
             }
         }
         if let Some((first, last)) = stale {
             let range = MustInvalidate {
-                base: first,
-                size: last.raw() - first.raw(),
-                leaf: size,
+                base: self.address_of(first),
+                size: (last - first) * self.size(),
+                leaf: self.size(),
             };
             hal.stage2().invalidate(root, range);
         }
         self.reread(hal.window());
+    }
+
+    /// Returns what `change` makes of an entry.
+    fn step(&self, old: Rtte, change: impl Fn(Rtte) -> Rtte) -> Step {
+        let new = change(old);
+        assert!(old.references() == new.references());
+        Step {
+            from: old.encode(self.level, self.format),
+            to: new.encode(self.level, self.format),
+            is_stale: old.is_valid(),
+            is_walked: old.is_valid() || new.is_valid(),
+        }
     }
 
     /// Writes the entry: break, make everybody forget, make.
@@ -242,9 +262,11 @@ impl<'m> Walk<'m> {
             }
         }
         self.entry = new;
-        // Raised first: a table that changes hands from one entry to another is never without.
-        self.table.raise(new.references());
-        self.table.lower(old.references());
+        if old.references() < new.references() {
+            self.table.raise(new.references() - old.references());
+        } else if new.references() < old.references() {
+            self.table.lower(old.references() - new.references());
+        }
     }
 
     fn reread<W: GranuleWindow>(&mut self, window: &W) {
@@ -260,12 +282,27 @@ impl<'m> Walk<'m> {
     }
 
     /// Returns the first address of the entry `n` entries after this one.
-    fn address_of(&self, n: usize) -> Ipa {
-        let n = u64::try_from(n).expect("at most 512");
-        after(self.base, n * self.size())
+    fn address_of(&self, n: u64) -> Ipa {
+        self.base
+            .checked_add(n * self.size())
+            .expect("no address space is wider than 52 bits")
     }
 }
 
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    from: u64,
+    to: u64,
+    /// The hardware may know the old entry.
+    is_stale: bool,
+    /// The hardware follows the old entry or the new one.
+    is_walked: bool,
+}
+
+/// The number of words that a scan looks at one by one: a Host that goes from entry to entry finds the next
+/// one alive.
+const FEW: usize = 2;
 /// The number of words that a scan looks at together.
 const SEVERAL: usize = 16;
 
@@ -279,31 +316,42 @@ pub struct Entries<'t> {
     words: slice::Iter<'t, AtomicU64>,
     level: RttLevel,
     format: AddressFormat,
+    /// The last word that was read and its meaning. Entries alike mean the same, and most of a table are.
+    word: u64,
+    entry: Rtte,
 }
 
 impl Iterator for Entries<'_> {
     type Item = Rtte;
 
+    #[inline]
     fn next(&mut self) -> Option<Rtte> {
-        let word = self.words.next()?;
-        Some(decode(
-            word.load(Ordering::Relaxed),
-            self.level,
-            self.format,
-        ))
+        let word = self.words.next()?.load(Ordering::Relaxed);
+        if word != self.word {
+            self.word = word;
+            self.entry = decode(word, self.level, self.format);
+        }
+        Some(self.entry)
     }
 }
 
 impl Entries<'_> {
-    /// Returns how many of the entries, from the first on, say the same of protected addresses.
-    pub fn count_while_ripas(self, ripas: Ripas) -> usize {
-        self.take_while(|entry| entry.ripas() == Some(ripas))
-            .count()
+    /// Returns how many of the first `most` entries, from the first on, say the same of protected addresses.
+    pub fn count_while_ripas(self, ripas: Ripas, most: u64) -> u64 {
+        let alike = (0..most)
+            .zip(self)
+            .take_while(|(_, entry)| entry.ripas() == Some(ripas));
+        alike.last().map_or(0, |(last, _)| last + 1)
     }
 }
 
 /// Returns how many words, from the first on, hold no address.
 fn count_dead(words: &[AtomicU64]) -> usize {
+    let is_dead = |word: &&AtomicU64| !is_live_word(word.load(Ordering::Relaxed));
+    let few = words.iter().take(FEW).take_while(is_dead).count();
+    if few < FEW {
+        return few;
+    }
     // One look at several words: they are dead when all their bits together are.
     let (chunks, _) = words.as_chunks::<SEVERAL>();
     let dead = chunks
@@ -312,10 +360,7 @@ fn count_dead(words: &[AtomicU64]) -> usize {
         .count()
         * SEVERAL;
     let rest = words.get(dead..).unwrap_or(&[]);
-    dead + rest
-        .iter()
-        .take_while(|word| !is_live_word(word.load(Ordering::Relaxed)))
-        .count()
+    dead + rest.iter().take_while(is_dead).count()
 }
 
 fn is_any_live(words: &[AtomicU64; SEVERAL]) -> bool {
@@ -340,9 +385,4 @@ fn write_word<H: Hal>(hal: &H, slot: &AtomicU64, old: Rtte, new: Rtte, word: u64
 
 fn decode(word: u64, level: RttLevel, format: AddressFormat) -> Rtte {
     Rtte::decode(word, level, format).expect("only the monitor writes into its tables")
-}
-
-fn after(base: Ipa, bytes: u64) -> Ipa {
-    base.checked_add(bytes)
-        .expect("no address space is wider than 52 bits")
 }

@@ -23,8 +23,8 @@ fn claims(algorithm: HashAlgorithm) -> Claims {
     Claims {
         challenge: [0xC0; 64],
         personalization_value: [0xB0; 64],
-        initial: [0xA0; 64],
-        extensible: [[0xA1; 64], [0xA2; 64], [0xA3; 64], [0xA4; 64]],
+        initial: Measurement([0xA0; 64]),
+        extensible: [0xA1, 0xA2, 0xA3, 0xA4].map(|byte| Measurement([byte; 64])),
         is_sha512: u64::from(algorithm == HashAlgorithm::Sha512),
     }
 }

@@ -26,6 +26,7 @@ const PAGE: RttLevel = RttLevel::LEVEL_3;
 /// - RTT on `rtt_walk` and `rtte_state`.
 ///
 /// Flags that should be zero are no encodings: they are measured like all of the word.
+#[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -34,28 +35,25 @@ pub(crate) fn create<H: Hal>(
     let src = monitor.host_granule(src)?;
     let flags = DataFlags::from_bits_retain(flags);
     let (mut rd, mut data) = monitor.lock_with_rd::<Delegated>(rd, data)?;
-    let tables = tables_of(&rd, hal);
+    let mut realm = rd.map_mut(hal.window());
+    let tables = realm.tables();
     let ipa = admit_page(&tables, data.addr(), ipa)?;
-    if rd.map(hal.window()).state() != RealmState::New {
+    if realm.state() != RealmState::New {
         return Err(RmiError::Realm(REALM_INDEX_DEFAULT));
     }
 
-    // From here on a failure has to leave the granule as zero as it was.
-    if let Err(error) = copy_from_host(hal, src, &mut data) {
-        let _delegated = data.wipe(hal.window());
-        return Err(error);
-    }
+    let mut page = data.map_mut(hal.window());
+    let copied = copy_from_host(hal, src, &mut page);
     let start = Start::lock(monitor.granules(), &tables.tree, ipa);
     let mut walk = start.descend(monitor.granules(), hal.window(), PAGE);
-    if let Err(error) = unassigned_page(&walk) {
+    if let Err(error) = copied.and_then(|()| unassigned_page(&walk)) {
+        // The granule has to be as zero as it was.
+        drop(page);
         let _delegated = data.wipe(hal.window());
         return Err(error);
     }
 
-    let page = data.map(hal.window());
-    rd.map_mut(hal.window())
-        .rim()
-        .extend_data(hal.sha2(), ipa, flags, &page.0);
+    realm.rim().extend_data(hal.sha2(), ipa, flags, &page.0);
     drop(page);
     assign(hal, &tables, &mut walk, data, Ripas::Ram);
     Ok(())
@@ -66,6 +64,7 @@ pub(crate) fn create<H: Hal>(
 /// `rtte_state`.
 ///
 /// The page is all zeroes, like every granule that is not in use. RIPAS stays what it is.
+#[inline(never)]
 pub(crate) fn create_unknown<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -86,6 +85,7 @@ pub(crate) fn create_unknown<H: Hal>(
 /// `RMI_DATA_DESTROY`: the granule that was there, and the next live entry. Fails with INPUT on
 /// `rd_align`, `rd_bound`, `rd_state`, `ipa_align` and `ipa_bound`, then with RTT on `rtt_walk` and
 /// `rtte_state`, which name the next live entry too: the address itself where a block covers it.
+#[inline(never)]
 pub(crate) fn destroy<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -146,14 +146,10 @@ fn unassigned_page(walk: &Walk<'_>) -> Result<Ripas, RmiError> {
 }
 
 /// `src_pas`, also when the granule goes away halfway through the copy.
-fn copy_from_host<H: Hal>(
-    hal: &H,
-    src: GranuleAddr,
-    data: &mut Locked<'_, Delegated>,
-) -> Result<(), RmiError> {
-    let mut page = data.map_mut(hal.window());
-    let Page(bytes) = &mut *page;
-    hal.ns().read(src, 0, bytes).map_err(|_| RmiError::Input)
+fn copy_from_host<H: Hal>(hal: &H, src: GranuleAddr, page: &mut Page) -> Result<(), RmiError> {
+    hal.ns()
+        .read(src, 0, &mut page.0)
+        .map_err(|_| RmiError::Input)
 }
 
 /// Gives a granule to the Realm at the entry where the walk ended.

@@ -21,6 +21,7 @@ use crate::rtt::{RttState, Rtte, Start, Tree, Walk, plan};
 /// - INPUT on `rtt_align`, `rtt_bound`, `rtt_state`, `rd_align`, `rd_bound`, `rd_state`, `level_bound`,
 ///   `ipa_align`, `ipa_bound`, `rtt_bound2`;
 /// - RTT on `rtt_walk` and `rtte_state`.
+#[inline(never)]
 pub(crate) fn create<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -56,6 +57,7 @@ pub(crate) fn create<H: Hal>(
 /// `RMI_RTT_DESTROY`: the table that was there, and the next live entry. Fails with INPUT on `rd_align`,
 /// `rd_bound`, `rd_state`, `level_bound`, `ipa_align` and `ipa_bound`, then with RTT on `rtt_walk`,
 /// `rtte_state` and `rtt_live`, which name the next live entry too.
+#[inline(never)]
 pub(crate) fn destroy<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -99,6 +101,7 @@ pub(crate) fn destroy<H: Hal>(
 ///
 /// A table whose entries have addresses but whose parent cannot map is not homogeneous by definition,
 /// so that is `rtt_homo` at the table's own level.
+#[inline(never)]
 pub(crate) fn fold<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -129,6 +132,7 @@ pub(crate) fn fold<H: Hal>(
 /// `RMI_RTT_MAP_UNPROTECTED`. Fails with INPUT on `rd_align`, `rd_bound`, `rd_state`, `attr_valid`,
 /// `addr_bound`, `level_bound`, `addr_align`, `ipa_align` and `ipa_bound`, then with RTT on `rtt_walk` and
 /// `rtte_state`.
+#[inline(never)]
 pub(crate) fn map_unprotected<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -156,6 +160,7 @@ pub(crate) fn map_unprotected<H: Hal>(
 /// `RMI_RTT_UNMAP_UNPROTECTED`: the next live entry. Fails with INPUT on `rd_align`, `rd_bound`,
 /// `rd_state`, `level_bound`, `ipa_align` and `ipa_bound`, then with RTT on `rtt_walk` and `rtte_state`,
 /// which name the next live entry too.
+#[inline(never)]
 pub(crate) fn unmap_unprotected<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -184,6 +189,7 @@ pub(crate) fn unmap_unprotected<H: Hal>(
 ///
 /// Level -1 is sign-extended, as in the commands' inputs. Addresses stand where a descriptor has them
 /// for every kind of entry, so that the Host reads one format.
+#[inline(never)]
 pub(crate) fn read_entry<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -217,6 +223,7 @@ pub(crate) fn read_entry<H: Hal>(
 /// - INPUT on `size_valid`, `top_gran_align`, `rd_align`, `rd_bound`, `rd_state`, `top_bound`;
 /// - REALM on `realm_state`;
 /// - RTT on `base_align`, `rtte_state` and `no_progress`.
+#[inline(never)]
 pub(crate) fn init_ripas<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -226,11 +233,12 @@ pub(crate) fn init_ripas<H: Hal>(
 ) -> Result<[u64; 1], RmiError> {
     let (base, top) = admit_range(base, top)?;
     let mut rd = monitor.lock::<RdState>(rd)?;
-    let tables = tables_of(&rd, hal);
+    let mut realm = rd.map_mut(hal.window());
+    let tables = realm.tables();
     if top > tables.tree.protected_end() {
         return Err(RmiError::Input);
     }
-    if rd.map(hal.window()).state() != RealmState::New {
+    if realm.state() != RealmState::New {
         return Err(RmiError::Realm(REALM_INDEX_DEFAULT));
     }
     // The descriptor stays locked: the order of measurements is the order of the commands.
@@ -241,15 +249,13 @@ pub(crate) fn init_ripas<H: Hal>(
         .read_entries(hal.window(), |entries| init_top(span, entries))
         .map_err(|_| RmiError::Rtt(walk.level()))?;
 
-    let mut rd = rd.map_mut(hal.window());
-    let mut rim = rd.rim();
-    let mut measured = base;
-    walk.change_until(hal, &tables.stage2, walk_top, |entry_base, entry| {
-        measured = Ipa::new(entry_base.raw() + span.size);
-        rim.extend_ripas(hal.sha2(), entry_base, measured);
+    let entries = walk.entries_until(walk_top);
+    realm
+        .rim()
+        .extend_ripas(hal.sha2(), base, span.size, entries);
+    walk.change_entries(hal, &tables.stage2, entries, |entry| {
         entry.with_ripas(Ripas::Ram)
     });
-    debug_assert!(measured == walk_top);
     Ok([walk_top.raw()])
 }
 
@@ -260,6 +266,7 @@ pub(crate) fn init_ripas<H: Hal>(
 /// - REC on `rec_state` and `rec_owner`;
 /// - INPUT on `base_bound` and `top_bound`;
 /// - RTT on `base_align` and `no_progress`.
+#[inline(never)]
 pub(crate) fn set_ripas<H: Hal>(
     monitor: &Monitor<'_>,
     hal: &H,
@@ -293,7 +300,8 @@ pub(crate) fn set_ripas<H: Hal>(
         })
         .map_err(|_| RmiError::Rtt(walk.level()))?;
 
-    walk.change_until(hal, &tables.stage2, reach.changed, |_, entry| {
+    let entries = walk.entries_until(reach.changed);
+    walk.change_entries(hal, &tables.stage2, entries, |entry| {
         entry.with_ripas(request.value)
     });
     rec.advance_ripas_request(reach.served.raw());

@@ -28,9 +28,9 @@ pub(super) fn get<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
         .entry()
         .ripas()
         .expect("the walk of a protected address ends at a protected entry");
-    let alike = walk.read_entries(window, |entries| entries.count_while_ripas(ripas));
-    let alike_bytes = u64::try_from(alike).expect("at most 512") * walk.size();
-    let out_top = top.raw().min(walk.base().raw() + alike_bytes);
+    let asked = (top.raw() - walk.base().raw()).div_ceil(walk.size());
+    let alike = walk.read_entries(window, |entries| entries.count_while_ripas(ripas, asked));
+    let out_top = top.raw().min(walk.base().raw() + alike * walk.size());
     drop(walk);
     succeed(running, [out_top, u64::from(ripas.code())])
 }

@@ -18,7 +18,7 @@ pub(super) fn read<H: Hal>(running: &mut Running<'_, '_, H>) -> Next {
         rd.map(running.hal.window()).measurement(index).copied()
     };
     match value {
-        Some(value) => succeed(running, registers_of_bytes(&value)),
+        Some(value) => succeed(running, registers_of_bytes(&value.0)),
         None => fail(running, RsiStatus::ErrorInput),
     }
 }

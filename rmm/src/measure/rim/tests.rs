@@ -4,7 +4,7 @@
 use rmi::{RealmFlags, RecFlags};
 
 use super::*;
-use crate::measure::hash::tests::Portable;
+use crate::measure::hash::tests::{Instructions, Portable, digest_bytes};
 
 fn realm(algorithm: HashAlgorithm) -> RealmRequest {
     RealmRequest {
@@ -39,7 +39,7 @@ fn rim_starts_as_the_digest_of_what_section_2_lists() {
         image[0x30] = algorithm.code();
         assert_eq!(
             initial(&Portable, &realm(algorithm)),
-            digest(&Portable, algorithm, &[&image])
+            digest_bytes(algorithm, &image)
         );
     }
 }
@@ -49,7 +49,7 @@ fn descriptor(kind: u8, rim: &Measurement) -> [u8; 0x100] {
     let mut bytes = [0; 0x100];
     bytes[0] = kind;
     bytes[0x9] = 1;
-    bytes[0x10..0x50].copy_from_slice(rim);
+    bytes[0x10..0x50].copy_from_slice(&rim.0);
     bytes
 }
 
@@ -58,14 +58,14 @@ fn rim_data_descriptor_is_as_section_3_says() {
     let page = [0xA5; 0x1000];
     for algorithm in ALGORITHMS {
         for flags in [DataFlags::empty(), DataFlags::MEASURE] {
-            let mut value = digest(&Portable, algorithm, &[b"before"]);
+            let mut value = digest_bytes(algorithm, b"before");
             let mut expected = descriptor(0, &value);
             expected[0x50..0x58].copy_from_slice(&0x8_1234_5000_u64.to_le_bytes());
             if flags == DataFlags::MEASURE {
                 expected[0x58] = 1;
-                expected[0x60..0xA0].copy_from_slice(&digest(&Portable, algorithm, &[&page]));
+                expected[0x60..0xA0].copy_from_slice(&digest_bytes(algorithm, &page).0);
             }
-            let expected = digest(&Portable, algorithm, &[&expected]);
+            let expected = digest_bytes(algorithm, &expected);
             let mut rim = Rim {
                 value: &mut value,
                 algorithm,
@@ -93,10 +93,10 @@ fn rim_rec_descriptor_is_as_section_3_says() {
         image[0x300 + 8 * n..][..8].copy_from_slice(&gpr.to_le_bytes());
     }
     for algorithm in ALGORITHMS {
-        let mut value = digest(&Portable, algorithm, &[b"before"]);
+        let mut value = digest_bytes(algorithm, b"before");
         let mut expected = descriptor(1, &value);
-        expected[0x50..0x90].copy_from_slice(&digest(&Portable, algorithm, &[&image]));
-        let expected = digest(&Portable, algorithm, &[&expected]);
+        expected[0x50..0x90].copy_from_slice(&digest_bytes(algorithm, &image).0);
+        let expected = digest_bytes(algorithm, &expected);
         let mut rim = Rim {
             value: &mut value,
             algorithm,
@@ -107,18 +107,37 @@ fn rim_rec_descriptor_is_as_section_3_says() {
 }
 
 #[test]
-fn rim_ripas_descriptor_is_as_section_3_says() {
+fn rim_ripas_descriptors_are_as_section_3_says() {
     for algorithm in ALGORITHMS {
-        let mut value = digest(&Portable, algorithm, &[b"before"]);
-        let mut expected = descriptor(2, &value);
-        expected[0x50..0x58].copy_from_slice(&0x4000_0000_u64.to_le_bytes());
-        expected[0x58..0x60].copy_from_slice(&0x4020_0000_u64.to_le_bytes());
-        let expected = digest(&Portable, algorithm, &[&expected]);
+        let mut value = digest_bytes(algorithm, b"before");
+        let mut expected = value;
+        for base in [0x4000_0000_u64, 0x4020_0000, 0x4040_0000] {
+            let mut bytes = descriptor(2, &expected);
+            bytes[0x50..0x58].copy_from_slice(&base.to_le_bytes());
+            bytes[0x58..0x60].copy_from_slice(&(base + 0x20_0000).to_le_bytes());
+            expected = digest_bytes(algorithm, &bytes);
+        }
         let mut rim = Rim {
             value: &mut value,
             algorithm,
         };
-        rim.extend_ripas(&Portable, Ipa::new(0x4000_0000), Ipa::new(0x4020_0000));
+        rim.extend_ripas(&Portable, Ipa::new(0x4000_0000), 0x20_0000, 3);
         assert_eq!(value, expected);
     }
+}
+
+/// What a PE does before and after each use of its instructions costs more than a block.
+#[test]
+fn rim_gets_ready_for_the_instructions_once_per_command() {
+    let pe = Instructions::default();
+    let algorithm = HashAlgorithm::Sha256;
+    let mut value = initial(&pe, &realm(algorithm));
+    let mut rim = Rim {
+        value: &mut value,
+        algorithm,
+    };
+    rim.extend_data(&pe, Ipa::new(0), DataFlags::MEASURE, &[1; 0x1000]);
+    rim.extend_rec(&pe, &RecRequest::default());
+    rim.extend_ripas(&pe, Ipa::new(0), 0x1000, 512);
+    assert_eq!(pe.times.get(), 4);
 }
