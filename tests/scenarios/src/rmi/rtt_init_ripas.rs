@@ -13,6 +13,7 @@ use crate::check;
 use crate::contract::{Call, contract, refuse};
 use crate::outcome::{Outcome, Reply};
 use crate::realm::RealmAction;
+use crate::vectors::{HostVectors, VectorMode};
 use crate::world::{Realm, Runnable, World};
 
 fn init(realm: &Realm, base: u64, top: u64) -> Command {
@@ -152,6 +153,26 @@ fn measured_per_entry(w: &mut World<'_>) -> Outcome {
     Ok(())
 }
 
+/// In streaming mode the monitor cannot use the instructions for digests; the measurements are the same.
+fn measured_in_streaming(w: &mut World<'_>) -> Outcome {
+    let with_instructions = rim_after(w, &[(0, 4)])?;
+    let state = HostVectors {
+        mode: VectorMode::Streaming,
+        length: 0,
+        array: false,
+    };
+    if w.port.fill_vectors(state, 1) {
+        let without = rim_after(w, &[(0, 4)])?;
+        check!(
+            with_instructions == without,
+            "{with_instructions:x?} with instructions, {without:x?} without"
+        );
+        let wrong = w.port.check_vectors(2);
+        check!(wrong.is_none(), "{}", wrong.unwrap_or_default());
+    }
+    Ok(())
+}
+
 /// Returns the initial measurement of a Realm after the declaration of these pages.
 fn rim_after(w: &mut World<'_>, pages: &[(u64, u64)]) -> Outcome<[u64; 8]> {
     let realm = w.realm()?;
@@ -218,7 +239,7 @@ contract! {
         top_gran_align < no_progress
     }
     others {
-        success to_end_of_table stops_at_table stops_at_page rounds_down to_end_of_half again measured_per_entry into_table
-        base_not_a_granule sizes wrong_rd
+        success to_end_of_table stops_at_table stops_at_page rounds_down to_end_of_half again measured_per_entry
+        measured_in_streaming into_table base_not_a_granule sizes wrong_rd
     }
 }
