@@ -20,7 +20,7 @@ use crate::world::{Realm, RealmPlan, Rec, Runnable, World};
 /// First address of the Realm's memory that the payload does not use.
 pub(super) const FREE: u64 = BASE + 0x20_0000;
 /// Entries for one command before it counts as hung.
-const MOST_ENTRIES: usize = 10_000;
+pub(super) const MOST_ENTRIES: usize = 10_000;
 
 /// What came of an entry.
 pub(super) enum Turn {
