@@ -60,14 +60,25 @@ fn f20_a_permission_fault_on_a_block_keeps_its_size() {
     assert_eq!(vm.stage2().unwrap().counters().relaxed.get(), 1);
 }
 
+/// A CPU with allocation tags.
+fn with_tags() -> CpuFacts {
+    CpuFacts {
+        mte: true,
+        ..CpuFacts::default()
+    }
+}
+
+/// Leaves a tag in each of the first 16 MiB of pages, as somebody who had them before.
+fn leave_tags(machine: &FakeMachine) {
+    for address in (DRAM..DRAM + 16 * MIB).step_by(0x1000) {
+        machine.set_tag(address + 0x20, 9);
+    }
+}
+
 #[test]
 fn f21_tags_are_cleared_once_where_the_area_allows_them() {
     let host = host_with(16 * MIB);
-    let mte = CpuFacts {
-        mte: true,
-        ..CpuFacts::default()
-    };
-    let vm = normal(&host, mte);
+    let vm = normal(&host, with_tags());
     add(
         &vm,
         BASE + PAGE_SIZE,
@@ -100,20 +111,14 @@ fn f21_tags_are_cleared_once_where_the_area_allows_them() {
 #[test]
 fn f21_a_guest_finds_no_tags_but_its_own() {
     let host = host_with(16 * MIB);
-    let mte = CpuFacts {
-        mte: true,
-        ..CpuFacts::default()
-    };
     let make = || {
-        let vm = normal(&host, mte);
+        let vm = normal(&host, with_tags());
         let anonymous = Kind::Anonymous(None);
         add(&vm, BASE, 16 * PAGE_SIZE, anonymous, AreaFlags::MTE_ALLOWED);
         vm
     };
     let machine = host.machine();
-    for address in (DRAM..DRAM + 16 * MIB).step_by(0x1000) {
-        machine.set_tag(address + 0x20, 9);
-    }
+    leave_tags(machine);
     let (vm, copy) = (make(), make());
     let gfn = vm.gfn(Ipa::new(BASE));
     for round in 1..3 {
@@ -143,19 +148,13 @@ fn f21_a_guest_finds_no_tags_but_its_own() {
 #[test]
 fn f21_old_tags_do_not_come_with_a_copy() {
     let host = host_with(16 * MIB);
-    let mte = CpuFacts {
-        mte: true,
-        ..CpuFacts::default()
-    };
     let make = || {
-        let vm = normal(&host, mte);
+        let vm = normal(&host, with_tags());
         vm.add_memory(Ipa::new(BASE), 16 * PAGE_SIZE).unwrap();
         vm
     };
     let machine = host.machine();
-    for address in (DRAM..DRAM + 16 * MIB).step_by(0x1000) {
-        machine.set_tag(address + 0x20, 9);
-    }
+    leave_tags(machine);
     let (vm, copy) = (make(), make());
     let gfn = vm.gfn(Ipa::new(BASE));
     let tag = |vm: &TestVm<'_>| machine.tag(pfn(vm, BASE).address() + 0x20);
@@ -175,11 +174,7 @@ fn f21_old_tags_do_not_come_with_a_copy() {
 #[test]
 fn f21_a_block_has_the_tags_of_every_page_cleared() {
     let host = host_with(16 * MIB);
-    let mte = CpuFacts {
-        mte: true,
-        ..CpuFacts::default()
-    };
-    let vm = normal(&host, mte);
+    let vm = normal(&host, with_tags());
     add(
         &vm,
         BASE,
