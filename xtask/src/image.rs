@@ -26,7 +26,7 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 /// When it does not compile or does not fit the board's memory for it.
 pub(crate) fn rmm(project: &Project, board: Board) -> Result<PathBuf> {
     let name = board.rmm_crate();
-    let elf = build(project, board, name, &[], name)?;
+    let elf = build(project, board, name, &[])?;
     let image = raw(project, board, &elf, "rmm.img")?;
     check_room(project, board, &image)?;
     Ok(image)
@@ -41,12 +41,12 @@ pub(crate) fn rmm(project: &Project, board: Board) -> Result<PathBuf> {
 pub(crate) fn rmm_with_register_copies(project: &Project) -> Result<PathBuf> {
     let board = Board::QemuVirt;
     let features = ["--features", "register-copies"];
-    let elf = build(
+    let elf = build_as(
+        "rmm-register-copies",
         project,
         board,
         board.rmm_crate(),
         &features,
-        "rmm-register-copies",
     )?;
     let image = raw(project, board, &elf, "rmm-register-copies.img")?;
     check_room(project, board, &image)?;
@@ -73,7 +73,7 @@ fn check_room(project: &Project, board: Board, image: &Path) -> Result<()> {
 /// When it does not compile.
 pub(crate) fn host(project: &Project, board: Board) -> Result<PathBuf> {
     let features = ["--no-default-features", "--features", board.host_feature()];
-    let elf = build(project, board, HOST_CRATE, &features, HOST_CRATE)?;
+    let elf = build(project, board, HOST_CRATE, &features)?;
     raw(project, board, &elf, "host.img")
 }
 
@@ -83,13 +83,7 @@ pub(crate) fn host(project: &Project, board: Board) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub(crate) fn test_realm(project: &Project) -> Result<PathBuf> {
-    let elf = build(
-        project,
-        Board::QemuVirt,
-        TEST_REALM_CRATE,
-        &[],
-        TEST_REALM_CRATE,
-    )?;
+    let elf = build(project, Board::QemuVirt, TEST_REALM_CRATE, &[])?;
     raw(project, Board::QemuVirt, &elf, "test-realm.img")
 }
 
@@ -99,13 +93,7 @@ pub(crate) fn test_realm(project: &Project) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub(crate) fn guest_probe(project: &Project) -> Result<PathBuf> {
-    let elf = build(
-        project,
-        Board::QemuVirt,
-        GUEST_PROBE_CRATE,
-        &[],
-        GUEST_PROBE_CRATE,
-    )?;
+    let elf = build(project, Board::QemuVirt, GUEST_PROBE_CRATE, &[])?;
     let program = folder(project, Board::QemuVirt).join(GUEST_PROBE_CRATE);
     objcopy(project, &["--strip-all"], &elf, &program)?;
     Ok(program)
@@ -205,13 +193,18 @@ fn parse_sections(table: &str) -> Vec<Section> {
         .collect()
 }
 
-/// Builds a crate with `features`; returns the ELF file, to be called `file`.
-fn build(
+/// Builds a crate with `features`; returns the ELF file.
+fn build(project: &Project, board: Board, name: &str, features: &[&str]) -> Result<PathBuf> {
+    build_as(name, project, board, name, features)
+}
+
+/// The same, with `file` for the name of the ELF file.
+fn build_as(
+    file: &str,
     project: &Project,
     board: Board,
     name: &str,
     features: &[&str],
-    file: &str,
 ) -> Result<PathBuf> {
     let core = setup::ensure_core_library(project)?;
     println!("build: {name} for {}", board.name());

@@ -11,10 +11,7 @@ fn r1_a_read_only_mapping_is_refused_before_any_call() {
     let realm = new_realm(&host);
     let before = host.machine().total_calls();
     let mut cache = MemCache::new(host.pages(), Wish::Delegable);
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     let ipa = Ipa::new(BASE);
     let result = realm.map(ipa, pfn, PAGE_SIZE, Permissions::READ, false, &mut cache);
     assert_eq!(result, Err(RealmError::ReadOnly));
@@ -41,10 +38,7 @@ fn r2_a_failure_after_the_delegate_undelegates() {
     let host = host_with(16 * MIB);
     let realm = new_realm(&host);
     let mut cache = MemCache::new(host.pages(), Wish::Delegable);
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     // No table and an empty cache: the page cannot be mapped.
     let ipa = Ipa::new(BASE);
     let result = realm.map(ipa, pfn, PAGE_SIZE, RW, false, &mut cache);
@@ -122,10 +116,7 @@ fn r4_missing_tables_are_created_from_the_memcache() {
     let realm = new_realm(&host);
     let mut cache = MemCache::new(host.pages(), Wish::Delegable);
     assert!(cache.fill(4));
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     let ipa = Ipa::new(BASE);
     realm
         .map(ipa, pfn, PAGE_SIZE, RW, false, &mut cache)
@@ -133,10 +124,7 @@ fn r4_missing_tables_are_created_from_the_memcache() {
     // 40 bits start at level 1: a level 2 and a level 3 table.
     assert_eq!(cache.len(), 2);
     assert_eq!(realm.counters().tables.get(), 2);
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     let next = Ipa::new(BASE + PAGE_SIZE);
     realm
         .map(next, pfn, PAGE_SIZE, RW, false, &mut cache)
@@ -172,10 +160,7 @@ fn r4_a_table_created_by_another_cpu_is_success_and_the_spare_page_comes_back() 
     });
     let mut cache = MemCache::new(host.pages(), Wish::Delegable);
     assert!(cache.fill(2));
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     realm
         .map(Ipa::new(BASE), pfn, PAGE_SIZE, RW, false, &mut cache)
         .unwrap();
@@ -274,10 +259,7 @@ fn r6_already_mapped_by_a_parallel_fault_is_success() {
     let realm = vm.realm().unwrap();
     assert_eq!(realm.counters().page_races.get(), 1);
     // Another page at the same address: the RMM says that the entry is taken.
-    let pfn = host
-        .pages()
-        .allocate(PageUse::Guest, Wish::Delegable)
-        .unwrap();
+    let pfn = page_of(&host);
     let mut cache = MemCache::new(host.pages(), Wish::Delegable);
     realm
         .map(Ipa::new(BASE), pfn, PAGE_SIZE, RW, false, &mut cache)

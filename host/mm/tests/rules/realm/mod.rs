@@ -49,6 +49,12 @@ fn new_realm(host: &TestHost) -> Realm<'_, FakeMachine> {
     .unwrap()
 }
 
+/// A page for a guest.
+fn page_of(host: &TestHost) -> Pfn {
+    let page = host.pages().allocate(PageUse::Guest, Wish::Delegable);
+    page.unwrap()
+}
+
 /// A Realm with `size` bytes of memory at `BASE`, all of it RAM, and one REC, running.
 pub(crate) fn running(host: &TestHost, size: u64) -> (Vm<'_, FakeMachine>, Rec) {
     let realm = new_realm(host);
